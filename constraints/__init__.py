@@ -1,0 +1,27 @@
+"""Sets of weights and exact projections onto them."""
+
+from __future__ import annotations
+
+from constraints import measures, schedules
+from constraints.base import Constraint, hyperparameter
+from constraints.box import Box
+from constraints.l1ball import L1Ball
+from constraints.maxnorm import MaxNorm
+from constraints.minmaxnorm import MinMaxNorm
+from constraints.none import Unconstrained
+from constraints.nonneg import NonNeg
+from constraints.topk import TopK
+from constraints.unitnorm import UnitNorm
+
+REGISTRY: dict[str, type[Constraint]] = {
+    "box": Box,
+    "l1ball": L1Ball,
+    "maxnorm": MaxNorm,
+    "minmaxnorm": MinMaxNorm,
+    "none": Unconstrained,
+    "nonneg": NonNeg,
+    "topk": TopK,
+    "unitnorm": UnitNorm,
+}
+
+__all__ = ["REGISTRY", "Constraint", "hyperparameter", "measures", "schedules"]

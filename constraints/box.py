@@ -1,0 +1,61 @@
+"""The box."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from constraints import numerics
+from constraints.base import Constraint, hyperparameter
+
+
+@dataclasses.dataclass(frozen=True)
+class Box(Constraint):
+    """Weights from `min_value` to `max_value`: the box { x : a <= x_i <= b }.
+
+    The nearest point of x is `min(max(x, a), b)`, weight by weight. Convex, unique; inf is clipped, NaN stays in its own
+    weight. a is rounded up and b down to a number of the weights' type, so that a clipped weight obeys both; if none lies
+    between them, the number nearest to their middle is taken. O(n).
+
+    Attributes:
+      max_value: b, at least a at every step.
+      min_value: a.
+
+    References:
+      Courbariaux, Bengio and David, "BinaryConnect: Training Deep Neural Networks with binary weights during
+      propagations", 2015.
+      Arjovsky, Chintala and Bottou, "Wasserstein Generative Adversarial Networks", 2017.
+    """
+
+    max_value: Any = hyperparameter(1.0, "Largest weight.", kw_only=True)
+    min_value: Any = hyperparameter(-1.0, "Smallest weight.", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_order("min_value", "max_value")
+
+    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        low, high = (tf.cast(bound, x.dtype) for bound in self._representable(dtype))
+        return tf.where(x < low, low, tf.where(x > high, high, x))
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        return self.project(w, w.dtype)
+
+    def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return tf.reduce_max(tf.pad(tf.abs(x), [[1, 0], [0, 0]]), axis=0)
+
+    def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
+        low, high = self._representable(w.dtype)
+        return tf.reduce_any((w <= low) | (w >= high), axis=0)
+
+    def _representable(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        largest = float(dtype.max)
+        low = tf.clip_by_value(self.value("min_value"), -largest, largest)
+        high = tf.clip_by_value(self.value("max_value"), -largest, largest)
+        inner_low = tf.where(low < 0.0, numerics.toward_zero(low, dtype), numerics.away_from_zero(low, dtype))
+        inner_high = tf.where(high < 0.0, numerics.away_from_zero(high, dtype), numerics.toward_zero(high, dtype))
+        middle = numerics.nearest(low + 0.5 * (high - low), dtype)
+        some = inner_low <= inner_high
+        return tf.where(some, inner_low, middle), tf.where(some, inner_high, middle)

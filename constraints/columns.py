@@ -1,0 +1,108 @@
+"""Groups of weights as columns: the one layout that every formula is written for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Lays a tensor out as [size, groups], one group a column, and back.
+
+    By default a group is what differs in the last axis only being equal, a unit's fan-in; the layout is then a reshape
+    that copies nothing.
+
+    Attributes:
+      shape: shape of the tensor.
+      axes: increasing axes along which the weights of one group lie.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: tf.TensorShape, axes: int | tuple[int, ...] | list[int] | None) -> Columns:
+        """The layout of a tensor.
+
+        Args:
+          shape: static shape of the tensor.
+          axes: axes that share one group, negative ones counted from the end; None for all but the last. A vector or a
+            scalar is one group.
+
+        Raises:
+          ValueError: the shape is not static, or an axis is out of range or named twice.
+        """
+        if not shape.is_fully_defined():
+            raise ValueError(f"Weights of shape {shape} cannot be projected; the shape must be known in advance.")
+        rank = shape.rank
+        if axes is None:
+            return cls(tuple(shape), tuple(range(max(rank - 1, min(rank, 1)))))
+        given = (axes,) if isinstance(axes, numbers.Integral) else tuple(axes)
+        outside = [axis for axis in given if not -rank <= axis < rank]
+        if outside:
+            raise ValueError(
+                f"axis={outside[0]} does not exist in weights of shape {tuple(shape)}; use {-rank} to {rank - 1}."
+            )
+        positive = sorted(axis % rank for axis in given)
+        if len(set(positive)) < len(positive):
+            raise ValueError(f"axes={given} name an axis of weights of shape {tuple(shape)} twice; name each once.")
+        return cls(tuple(shape), tuple(positive))
+
+    @property
+    def size(self) -> int:
+        """Weights in a group."""
+        return math.prod(self.shape[axis] for axis in self.axes)
+
+    @property
+    def group_shape(self) -> tuple[int, ...]:
+        """Shape of one number per group: the tensor's shape without `axes`."""
+        return tuple(self.shape[axis] for axis in self._others)
+
+    def columns(self, w: tf.Tensor) -> tf.Tensor:
+        """Weights of `shape` -> [size, groups], row-major within a group."""
+        if not self._leading:
+            w = tf.transpose(w, self._order)
+        return tf.reshape(w, [self.size, math.prod(self.group_shape)])
+
+    def restore(self, x: tf.Tensor) -> tf.Tensor:
+        """[size, groups] -> weights of `shape`."""
+        if self._leading:
+            return tf.reshape(x, self.shape)
+        x = tf.reshape(x, [self.shape[axis] for axis in self._order])
+        return tf.transpose(x, [self._order.index(axis) for axis in range(len(self.shape))])
+
+    def per_group(self, values: tf.Tensor) -> tf.Tensor:
+        """[groups] -> `group_shape`."""
+        return tf.reshape(values, self.group_shape)
+
+    @property
+    def _others(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.axes)
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        return self.axes + self._others
+
+    @property
+    def _leading(self) -> bool:
+        return self._order == tuple(range(len(self.shape)))
+
+
+def checked_axis(axis: Any) -> int | tuple[int, ...] | None:
+    """Checks a constructor's `axis`: a whole number, several, or None.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    if axis is None:
+        return None
+    several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if any(isinstance(one, bool) or not isinstance(one, numbers.Integral) for one in several):
+        raise ValueError(f"axis={axis!r} must be a whole number, several of them, or None for all but the last axis.")
+    whole = tuple(int(one) for one in several)
+    return whole if isinstance(axis, (tuple, list)) else whole[0]

@@ -1,0 +1,26 @@
+"""No constraint."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from constraints.base import Constraint
+
+
+@dataclasses.dataclass(frozen=True)
+class Unconstrained(Constraint):
+    """All weights: the whole space, where every point is its own nearest.
+
+    For a baseline, whose norms and zeros are then measured like those of a constrained run.
+    """
+
+    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return x
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        return w
+
+    def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
+        return tf.zeros([w.shape[1]], tf.bool)

@@ -1,0 +1,31 @@
+"""The non-negative orthant."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from constraints.base import Constraint
+
+
+@dataclasses.dataclass(frozen=True)
+class NonNeg(Constraint):
+    """Weights of at least 0: the orthant { x : x >= 0 }.
+
+    The nearest point of x is `max(x, 0)`, weight by weight. Convex, unique; -0.0 is feasible and stays, inf stays, NaN stays
+    in its own weight. O(n), no rounding.
+
+    References:
+      Lee and Seung, "Learning the parts of objects by non-negative matrix factorization", 1999.
+      Chorowski and Zurada, "Learning Understandable Neural Networks With Nonnegative Weight Constraints", 2015.
+    """
+
+    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return tf.where(x < 0, tf.zeros_like(x), x)
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        return self.project(w, w.dtype)
+
+    def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(tf.equal(w, 0), axis=0)

@@ -1,0 +1,64 @@
+"""Convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from models import parts
+
+
+def build(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    *,
+    filters: Sequence[int] = (32, 64),
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Conv2D 3x3-relu-MaxPooling 2x2 for each of `filters`, Dense-relu for each of `hidden_units`, then a linear head.
+
+    Convolutions are unpadded, Keras's default, so that `filters=(32,)` is the textbook network; only where that would
+    leave less than 2x2 to pool (a map smaller than 4x4) are they zero-padded, which lets 8x8 images through two of
+    them: 8-6-3-3-1.
+
+    Args:
+        input_shape: (height, width, channels), or (height, width) for one channel.
+        num_outputs: number of logits: classes, or 1 for two classes.
+        filters: numbers of filters of the layers `conv_1`, `conv_2`, ...; each halves the image.
+        hidden_units: widths of the dense layers `hidden_1`, `hidden_2`, ... before the head.
+        dropout: share of the flattened map and of each hidden layer's outputs that training drops, in [0, 1).
+
+    Returns:
+        A model from float32 features `[batch, *input_shape]` to logits `[batch, num_outputs]`; the softmax or sigmoid
+        is in the loss.
+
+    Raises:
+        ValueError: for features that are no image, more convolutions than the image can be halved, or an invalid
+            option.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+    filters = parts.counts("filters", filters, at_least=1)
+    dropout = parts.share("dropout", dropout)
+    inputs = parts.features(input_shape)
+    x = parts.image(inputs, "convnet")
+    for i, number in enumerate(filters, start=1):
+        side = min(x.shape[1:3])
+        if side < 2:
+            raise ValueError(
+                f"filters={filters} asks for {len(filters)} convolutions, each of which halves the image, but features "
+                f"of shape {tuple(input_shape)} can be halved {i - 1} times; name no more filters than that, or choose "
+                "larger images."
+            )
+        padding = "valid" if side >= 4 else "same"
+        x = keras.layers.Conv2D(number, 3, activation="relu", padding=padding, name=f"conv_{i}")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool_{i}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = parts.dropped(x, dropout, "dropout_0")
+    for i, units in enumerate(parts.counts("hidden_units", hidden_units), start=1):
+        x = keras.layers.Dense(units, activation="relu", name=f"hidden_{i}")(x)
+        x = parts.dropped(x, dropout, f"dropout_{i}")
+    return keras.Model(inputs, parts.head(x, num_outputs), name="convnet")

@@ -1,0 +1,25 @@
+"""Logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from models import parts
+
+
+def build(input_shape: Sequence[int], num_outputs: int) -> keras.Model:
+    """One linear layer: with the sigmoid or softmax of the loss, (multinomial) logistic regression.
+
+    Args:
+        input_shape: shape of one example, any rank; it is flattened.
+        num_outputs: number of logits: classes, or 1 for two classes.
+
+    Returns:
+        A model from float32 features `[batch, *input_shape]` to logits `[batch, num_outputs]`; the softmax or sigmoid
+        is in the loss.
+    """
+    inputs = parts.features(input_shape)
+    x = keras.layers.Flatten(name="flatten")(inputs)
+    return keras.Model(inputs, parts.head(x, num_outputs), name="logistic")

@@ -1,0 +1,83 @@
+"""Recurrent networks: LSTM and GRU share everything but the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from models import parts
+
+
+def lstm(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    *,
+    hidden_units: Sequence[int] = (64,),
+    dropout: float = 0.0,
+) -> keras.Model:
+    """LSTM layers over a sequence, or over an image row by row, then a linear head on the last state.
+
+    Args:
+        input_shape: (time, features), read as it is; or an image (height, width, channels), read as height steps of
+            width * channels.
+        num_outputs: number of logits: classes, or 1 for two classes.
+        hidden_units: widths of the layers `lstm_1`, `lstm_2`, ...; all but the last hand on their whole sequence.
+        dropout: share of each recurrent layer's outputs that training drops, in [0, 1); never inside the recurrence.
+
+    Returns:
+        A model from float32 features `[batch, *input_shape]` to logits `[batch, num_outputs]`; the softmax or sigmoid
+        is in the loss.
+
+    Raises:
+        ValueError: for features that are no sequence, or an invalid option.
+
+    References:
+        Hochreiter and Schmidhuber, "Long short-term memory", 1997.
+        Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014 (where the dropout goes).
+    """
+    return _build("lstm", keras.layers.LSTM, input_shape, num_outputs, hidden_units, dropout)
+
+
+def gru(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    *,
+    hidden_units: Sequence[int] = (64,),
+    dropout: float = 0.0,
+) -> keras.Model:
+    """GRU layers over a sequence, or over an image row by row, then a linear head on the last state.
+
+    Arguments, result and errors are those of `lstm`, with layers `gru_1`, `gru_2`, ...
+
+    References:
+        Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
+        2014.
+    """
+    return _build("gru", keras.layers.GRU, input_shape, num_outputs, hidden_units, dropout)
+
+
+def _build(
+    name: str,
+    layer: type[keras.layers.Layer],
+    input_shape: Sequence[int],
+    num_outputs: int,
+    hidden_units: Sequence[int],
+    dropout: float,
+) -> keras.Model:
+    hidden_units = parts.counts("hidden_units", hidden_units, at_least=1)
+    dropout = parts.share("dropout", dropout)
+    x = inputs = parts.features(input_shape)
+    if len(input_shape) == 3:
+        height, width, channels = input_shape
+        x = keras.layers.Reshape((height, width * channels), name="rows")(x)
+    elif len(input_shape) != 2:
+        raise ValueError(
+            f"Model `{name}` takes sequences (time, features) or images (height, width, channels), not features of "
+            f"shape {tuple(input_shape)}; choose such data, or one of the models `mlp` and `logistic`, which take any "
+            "shape."
+        )
+    for i, units in enumerate(hidden_units, start=1):
+        x = layer(units, return_sequences=i < len(hidden_units), name=f"{name}_{i}")(x)
+        x = parts.dropped(x, dropout, f"dropout_{i}")
+    return keras.Model(inputs, parts.head(x, num_outputs), name=name)

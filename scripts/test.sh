@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Sets everything up, then checks style and types and runs the tests: scripts/test.sh [PYTEST ARGUMENTS].
+# The slow suite: scripts/test.sh -m slow
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+prepare_environment test
+cd "$ROOT"
+"$VENV/bin/python" -m ruff check .
+"$VENV/bin/python" -m ruff format --check .
+"$VENV/bin/python" -m mypy
+exec "$VENV/bin/python" -m pytest "$@"

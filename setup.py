@@ -1,0 +1,37 @@
+"""Package metadata and dependencies; tool settings live in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+setup(
+    name="constrained-training",
+    version="0.1.0",
+    description="Train Keras 3 networks whose weights obey exact constraints.",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["constraints*", "models*", "trainer*"]),
+    # Ranges that were tried; TensorFlow 2.21 no longer brings tensorboard, and TFDS imports importlib_resources unasked.
+    install_requires=[
+        "absl-py>=2.3,<3",
+        "importlib_resources>=6.4,<8",
+        "keras>=3.15,<3.16",
+        "numpy>=2.0,<3",
+        "scikit-learn>=1.6,<2",
+        "tensorboard>=2.20,<2.22",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.9,<4.10",
+    ],
+    extras_require={
+        "test": ["mypy>=1.18,<3", "pytest>=8.4,<10", "ruff>=0.14,<0.18", "scipy>=1.14,<2"],
+    },
+    entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+)

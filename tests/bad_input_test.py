@@ -1,0 +1,152 @@
+"""A user's mistake ends in one message: no traceback, nothing created, an existing run untouched."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pathlib
+
+import pytest
+import tensorflow_datasets as tfds
+
+from tests import processes
+
+# Flags of the mistake, and words the message must hold: the value or flag, and the way out.
+MISTAKES = {
+    "constraint": (["--constraint=maxnrm"], ["--constraint=maxnrm", "maxnorm", "nonneg"]),
+    "model": (["--model=mpl"], ["--model=mpl", "mlp", "convnet"]),
+    "dataset": (["--dataset=digit"], ["digit", "digits"]),
+    "dataset_path": (["--dataset=../digits"], ["../digits"]),
+    "optimizer": (["--optimizer=sdg"], ["--optimizer=sdg", "sgd"]),
+    "schedule": (["--constraint=maxnorm", "--schedule=cosin"], ["--schedule=cosin", "cosine"]),
+    "no_such_flag": (["--max_vale=2"], ["max_vale", "max_value"]),
+    "stray_word": (["maxnorm"], ["maxnorm", "--name=value"]),
+    "pattern": (["--constraint=maxnorm", "--variables=nowhere*"], ["nowhere*", "hidden_1/kernel"]),
+    "foreign_flag": (["--constraint=maxnorm", "--sparsity=0.5"], ["--sparsity", "maxnorm", "--max_value", "topk"]),
+    "value_without_constraint": (["--max_value=2"], ["--max_value", "none", "maxnorm"]),
+    "foreign_model_option": (["--model=logistic", "--hidden_units=5"], ["--hidden_units", "logistic", "mlp"]),
+    "schedule_of_nothing": (["--constraint=nonneg", "--schedule=linear"], ["nonneg", "--schedule"]),
+    "begin_without_schedule": (["--constraint=maxnorm", "--begin=5"], ["--begin", "--schedule"]),
+    "no_initial_value": (["--constraint=maxnorm", "--schedule=linear", "--max_value=1"], ["--initial_value"]),
+    "nan": (["--constraint=maxnorm", "--max_value=nan"], ["max_value", "nan", "finite"]),
+    "inf": (["--constraint=maxnorm", "--max_value=inf"], ["max_value", "inf", "finite"]),
+    "negative": (["--constraint=maxnorm", "--max_value=-1"], ["max_value", "-1", "above 0"]),
+    "zero": (["--constraint=maxnorm", "--max_value=0"], ["max_value", "0"]),
+    "not_a_number": (["--constraint=maxnorm", "--max_value=two"], ["max_value", "two"]),
+    "sparsity_one": (["--constraint=topk", "--sparsity=1"], ["sparsity", "1", "below 1"]),
+    "sparsity_negative": (["--constraint=topk", "--sparsity=-0.1"], ["sparsity", "-0.1"]),
+    "min_above_max": (["--constraint=box", "--min_value=1", "--max_value=0.5"], ["min_value", "max_value"]),
+    "begin_after_end": (
+        ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--begin=50%", "--end=10%"],
+        ["begin=50%", "end=10%"],
+    ),
+    "end_past_the_run": (
+        ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--end=5000", "--train_steps=100"],
+        ["end=5000", "100 steps"],
+    ),
+    "end_nonsense": (["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--end=soon"], ["end", "soon"]),
+    "learning_rate": (["--learning_rate=0"], ["--learning_rate", "above 0"]),
+    "learning_rate_nan": (["--learning_rate=nan"], ["--learning_rate", "nan"]),
+    "batch_size": (["--batch_size=0"], ["--batch_size", "at least 1"]),
+    "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1438"]),
+    "batch_and_replicas": (["--batch_size=33", "--num_replicas=2"], ["33", "2 replicas", "32"]),
+    "epochs": (["--epochs=-1"], ["--epochs", "at least 1"]),
+    "epochs_and_steps": (["--epochs=1", "--train_steps=5"], ["--epochs", "--train_steps"]),
+    "steps_huge": ([f"--train_steps={10**20}"], ["train_steps", "at most"]),
+    "l1": (["--l1=-0.1"], ["--l1", "at least 0"]),
+    "clip_norm": (["--clip_norm=0"], ["--clip_norm", "above 0"]),
+    "momentum": (["--optimizer=sgd", "--momentum=1"], ["--momentum", "below 1"]),
+    "foreign_decay": (["--optimizer=sgd", "--weight_decay=0.1"], ["--weight_decay", "adamw"]),
+    "dropout": (["--dropout=1"], ["dropout", "[0, 1)"]),
+    "hidden_units": (["--hidden_units=300,-1"], ["hidden_units", "-1"]),
+    "hidden_words": (["--hidden_units=many"], ["hidden_units", "many"]),
+    "rate": (["--constraint=maxnorm", "--rate=0"], ["rate", "above 0"]),
+    "project_every": (["--constraint=maxnorm", "--project_every=0"], ["project_every", "at least 1"]),
+    "summary_every": (["--summary_every=0"], ["--summary_every=0", "at least 1"]),
+    "seed": (["--seed=-1"], ["--seed", "at least 0"]),
+    "resume": (["--resume=perhaps"], ["--resume=perhaps", "auto"]),
+    "resume_nothing": (["--resume=must"], ["--resume=must", "no run"]),
+    "replicas": (["--num_replicas=0"], ["--num_replicas", "at least 1"]),
+    "labels_outside": (["--num_classes=5"], ["5", "label"]),
+    "split": (["--eval_split=validation"], ["validation", "train", "test"]),
+    "convnet_on_table": (["--model=convnet", "--dataset=breast_cancer"], ["convnet", "(30,)"]),
+    "shape_of_real_data": (["--input_shape=8,8,1"], ["input_shape", "synthetic"]),
+    "rules_missing": (["--rules=nowhere.toml"], ["nowhere.toml"]),
+    "empty": (["--dataset="], ["--dataset"]),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Every mistake, made in an empty folder of its own; the data is prepared before, so that nothing may appear."""
+    tfds_dir = tmp_path_factory.mktemp("data")
+    processes.succeed("--dry_run", f"--data_dir={tfds_dir}", cwd=tfds_dir)
+    processes.succeed("--dry_run", "--dataset=breast_cancer", "--model=mlp", f"--data_dir={tfds_dir}", cwd=tfds_dir)
+    before = processes.listing(tfds_dir)
+
+    def make(name):
+        folder = tmp_path_factory.mktemp(name)
+        result = processes.train(f"--data_dir={tfds_dir}", *MISTAKES[name][0], cwd=folder)
+        return result, processes.listing(folder)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = dict(zip(MISTAKES, pool.map(make, MISTAKES), strict=True))
+    assert processes.listing(tfds_dir) == before
+    return made
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_clear_message_and_leaves_nothing(outcomes, name):
+    result, created = outcomes[name]
+    assert result.returncode not in (0, 75), result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    for word in MISTAKES[name][1]:
+        assert word in result.stderr
+    assert "step" not in result.stdout  # No run was started.
+    assert created == {}
+
+
+def test_a_run_directory_that_cannot_be_one(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter.txt").write_text("mine")
+    before = processes.listing(tmp_path)
+    for run_dir, words in [
+        (file, "is a file"),
+        (file / "below", "is a file"),
+        (foreign, "chapter.txt"),
+        (pathlib.Path("/proc/nowhere/run"), "cannot be written"),
+    ]:
+        result = processes.train(f"--run_dir={run_dir}", "--overwrite", "--train_steps=1", cwd=tmp_path)
+        assert result.returncode == 2
+        assert words in result.stderr
+        assert str(run_dir) in result.stderr
+        assert "Traceback" not in result.stderr
+    assert processes.listing(tmp_path) == before
+
+
+def test_an_existing_run_is_untouched_by_another_command(tmp_path):
+    flags = ["--run_dir=run", "--train_steps=20", "--hidden_units=8", "--constraint=maxnorm"]
+    processes.succeed(*flags, cwd=tmp_path)
+    before = processes.listing(tmp_path)
+    other = processes.train(*flags, "--max_value=1", "--seed=3", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "--max_value: 2.0 there, 1.0 here" in other.stderr
+    assert "--seed: 0 there, 3 here" in other.stderr
+    assert "learning_rate" not in other.stderr
+    never = processes.train(*flags, "--resume=never", cwd=tmp_path)
+    assert never.returncode == 2
+    broken = processes.train(*flags, "--max_value=nan", "--overwrite", cwd=tmp_path)
+    assert broken.returncode == 2
+    assert processes.listing(tmp_path) == before
+
+
+def test_data_that_is_neither_prepared_nor_reachable_ends_soon_with_the_command_that_prepares_it(tmp_path):
+    assert "mnist" in tfds.list_builders(with_community_datasets=False)
+    result = processes.train("--dataset=mnist", f"--data_dir={tmp_path}", cwd=tmp_path, timeout=15)
+    assert result.returncode == 2
+    assert f"-m trainer.datasets mnist --data_dir={tmp_path}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert processes.listing(tmp_path) == {}

@@ -1,0 +1,123 @@
+"""What each set's projection should be, written again in NumPy float64 and the slowest, plainest way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16, "float64": np.float64}
+
+
+def epsilon(dtype: str) -> float:
+    """Distance from 1 to the next number of the type."""
+    return float(ml_dtypes.finfo(DTYPES[dtype]).eps)
+
+
+def quantum(dtype: str) -> float:
+    """Smallest magnitude that survives TensorFlow's flushing of subnormals (it keeps those of float16)."""
+    info = ml_dtypes.finfo(DTYPES[dtype])
+    return float(info.smallest_subnormal if dtype == "float16" else info.smallest_normal)
+
+
+def groups(w: np.ndarray, axes: tuple[int, ...] | None = None) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Yields the index of each group and its weights as a float64 vector, row-major."""
+    w = np.asarray(w)
+    if axes is None:
+        axes = tuple(range(max(w.ndim - 1, min(w.ndim, 1))))
+    axes = tuple(axis % w.ndim for axis in axes)
+    choices = [[slice(None)] if axis in axes else range(size) for axis, size in enumerate(w.shape)]
+    for index in itertools.product(*choices):
+        yield index, np.asarray(w[index]).astype(np.float64).reshape(-1)
+
+
+def project(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **values: float) -> np.ndarray:
+    """Projects every group by its oracle, in float64."""
+    result = np.asarray(w).astype(np.float64)
+    for index, group in groups(w, axes):
+        result[index] = PROJECTIONS[name](group, **values).reshape(result[index].shape)
+    return result
+
+
+def violation(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **values: float) -> float:
+    """The largest relative amount by which a group misses the set; 0 when all are feasible."""
+    return max((VIOLATIONS[name](group, **values) for _, group in groups(w, axes)), default=0.0)
+
+
+def array(w: Any) -> np.ndarray:
+    """A tensor or anything like an array as an array; bfloat16 scalars need the detour."""
+    return np.asarray(w.numpy() if hasattr(w, "numpy") else w)
+
+
+def bits(w: Any) -> np.ndarray:
+    """The bytes of an array, so that -0.0, subnormals and NaN compare for what they are."""
+    return np.ascontiguousarray(array(w)).reshape(-1).view(np.uint8)
+
+
+def norm(x: np.ndarray) -> float:
+    """Euclidean norm that neither overflows nor underflows."""
+    largest = np.max(np.abs(x), initial=0.0)
+    return float(largest * np.sqrt(np.sum((x / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _scaled_to(x: np.ndarray, target: float) -> np.ndarray:
+    length = norm(x)
+    return x / length * target if length > 0 else np.full_like(x, target / np.sqrt(x.size))
+
+
+def _minmaxnorm(x: np.ndarray, min_value: float, max_value: float) -> np.ndarray:
+    return x if min_value <= norm(x) <= max_value else _scaled_to(x, min(max(norm(x), min_value), max_value))
+
+
+def _l1ball(x: np.ndarray, max_value: float) -> np.ndarray:
+    """Sorts, and tries each support size: the right one is the largest whose threshold lies below its smallest member."""
+    if np.sum(np.abs(x)) <= max_value:
+        return x
+    descending = np.sort(np.abs(x))[::-1]
+    # Relative to the largest, as 1e30 - 1 has no float64 of its own.
+    excess = descending - descending[0]
+    threshold = 0.0
+    for size in range(1, x.size + 1):
+        candidate = (np.sum(excess[:size]) - max_value) / size
+        if excess[size - 1] > candidate:
+            threshold = candidate
+    return np.sign(x) * np.maximum(np.abs(x) - descending[0] - threshold, 0.0)
+
+
+def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
+    kept = x.size - round(sparsity * x.size)
+    result = np.zeros_like(x)
+    chosen = sorted(range(x.size), key=lambda i: (-abs(x[i]), i))[:kept]
+    result[chosen] = x[chosen]
+    return result
+
+
+PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
+    "l1ball": _l1ball,
+    "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
+    "minmaxnorm": _minmaxnorm,
+    "none": lambda x: x,
+    "nonneg": lambda x: np.where(x < 0, 0.0, x),
+    "topk": _topk,
+    "unitnorm": lambda x: _scaled_to(x, 1.0),
+}
+
+
+def _outside(value: float, low: float, high: float) -> float:
+    return max(low - value, value - high, 0.0) / max(abs(low) if value < low else abs(high), 1e-300)
+
+
+VIOLATIONS: dict[str, Callable[..., float]] = {
+    "box": lambda x, min_value, max_value: max((_outside(v, min_value, max_value) for v in x), default=0.0),
+    "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
+    "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
+    "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
+    "none": lambda x: 0.0,
+    "nonneg": lambda x: float(np.any(x < 0)),
+    "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
+    "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
+}

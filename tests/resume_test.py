@@ -1,0 +1,134 @@
+"""A run that was stopped and continued ends as if it had never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import processes, tensorboard_data
+
+STEPS = 240
+COMMON = [
+    "--run_dir=run",
+    f"--train_steps={STEPS}",
+    "--eval_every=20",
+    "--summary_every=10",
+    "--histogram_every=60",
+    "--checkpoint_every=40",
+    "--steps_per_loop=7",
+    "--constraint=maxnorm",
+    "--max_value=0.5",
+    "--schedule=cosine",
+    "--initial_value=2",
+]
+MODELS = {
+    "mlp": ["--model=mlp", "--hidden_units=32,16", "--dropout=0.3"],
+    "convnet": ["--model=convnet", "--filters=8", "--dropout=0.2", "--optimizer=sgd", "--learning_rate=0.05"],
+}
+
+
+def stop_at_evaluation(flags: list[str], cwd: pathlib.Path, number: int, kind: signal.Signals) -> int:
+    """Starts a run, sends it a signal after so many evaluations, and returns its exit code."""
+    with subprocess.Popen(
+        processes.command(*flags), cwd=cwd, env=processes.environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            number -= "eval loss" in line
+            if number == 0:
+                process.send_signal(kind)
+                break
+        process.stdout.read()
+    return process.returncode
+
+
+def state(directory: pathlib.Path) -> dict[str, bytes]:
+    """Every tensor of the last checkpoint: weights, optimizer state, seeds, totals, best."""
+    reader = tf.train.load_checkpoint(str(directory / "checkpoints" / f"step-{STEPS:08d}" / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_CHECKPOINTABLE")]
+    return {name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("model", MODELS)
+def test_interrupted_anywhere_and_continued(tmp_path, model, replicas):
+    flags = [*COMMON, *MODELS[model], f"--num_replicas={replicas}"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    processes.succeed(*flags, cwd=whole)
+    moments = random.Random(f"{model}{replicas}")
+    assert stop_at_evaluation(flags, broken, moments.randint(1, 4), signal.SIGINT) == 75
+    assert stop_at_evaluation(flags, broken, moments.randint(1, 4), signal.SIGKILL) == -signal.SIGKILL
+    processes.succeed(*flags, cwd=broken)
+
+    expected = state(whole / "run")
+    assert len(expected) > 10
+    assert state(broken / "run") == expected
+    assert (broken / "run" / "certificate.json").read_bytes() == (whole / "run" / "certificate.json").read_bytes()
+    seeds = [name for name in expected if name.startswith("seeds/")]
+    assert seeds, "dropout's seeds are part of the state"
+    # Event files hold each step once, with the values of the uninterrupted run.
+    once = tensorboard_data.scalars(whole / "run")
+    again = tensorboard_data.scalars(broken / "run")
+    assert again.keys() == once.keys()
+    for tag in once:
+        if "steps_per_second" not in tag:
+            assert again[tag] == once[tag], tag
+
+
+def test_the_same_command_after_the_end_changes_nothing_but_says_so(tmp_path):
+    flags = [*COMMON, *MODELS["mlp"]]
+    processes.succeed(*flags, cwd=tmp_path)
+    before = state(tmp_path / "run"), (tmp_path / "run" / "certificate.json").read_bytes()
+    scalars = tensorboard_data.scalars(tmp_path / "run")
+    result = processes.succeed(*flags, cwd=tmp_path)
+    assert f"continues at step {STEPS}" in result.stdout
+    assert (state(tmp_path / "run"), (tmp_path / "run" / "certificate.json").read_bytes()) == before
+    assert tensorboard_data.scalars(tmp_path / "run") == scalars
+
+
+def test_the_flagfile_of_a_run_continues_it(tmp_path):
+    processes.succeed(*COMMON, *MODELS["mlp"], cwd=tmp_path)
+    result = processes.succeed("--flagfile=run/flags.txt", cwd=tmp_path)
+    assert f"continues at step {STEPS}" in result.stdout
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_no_run_starts_anew_in_silence(tmp_path):
+    flags = [*COMMON, *MODELS["mlp"]]
+    processes.succeed(*flags, cwd=tmp_path)
+    expected = state(tmp_path / "run")
+    folders = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
+    data = next(folders[-1].glob("state.data*"))
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    result = processes.succeed(*flags, cwd=tmp_path)
+    assert "passed over" in result.stdout
+    assert "continues at step 200" in result.stdout
+    assert state(tmp_path / "run") == expected
+    for folder in folders:
+        (folder / "manifest.json").unlink()
+    result = processes.train(*flags, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "none of the checkpoints" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_two_runs_in_one_directory(tmp_path):
+    flags = [*COMMON, *MODELS["mlp"], "--train_steps=1000000"]
+    with subprocess.Popen(
+        processes.command(*flags), cwd=tmp_path, env=processes.environment(), stdout=subprocess.PIPE, text=True
+    ) as first:
+        for line in first.stdout:
+            if "starts at step 0" in line:
+                break
+        second = processes.train(*flags, cwd=tmp_path, timeout=30)
+        first.kill()
+    assert second.returncode == 2
+    assert f"process {first.pid}" in second.stderr

@@ -1,0 +1,151 @@
+"""Batches: which examples a step sees.
+
+The order of the examples is a pure function of the seed and the step, so a run that is continued sees what it would have
+seen, and a run on more replicas sees the same global batches. Every replica is handed the whole global batch (its indices,
+where the data is in memory) and takes its own contiguous part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import data
+
+# Examples a streamed shuffle holds at a time.
+SHUFFLE_BUFFER = 10_000
+# Stands for "no example": it fills up the last batch of an evaluation.
+PADDING = -1
+
+
+class Source(Protocol):
+    """Where batches come from; `arrays` is passed to the compiled functions, for every replica its own copy."""
+
+    arrays: Any
+
+    def seek(self, step: int) -> None:
+        """Makes ready to hand out the batch of this step first; called once, before training."""
+
+    def train_batch(self, step: tf.Tensor) -> Any:
+        """The global batch of a step, in the form `take` understands."""
+
+    def eval_batches(self) -> Iterator[Any]:
+        """All examples once, in batches of one shape; the last is padded."""
+
+    def take(self, arrays: Any, batch: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """This replica's features [b, ...] and labels [b], and weights [b]: 1 for an example, 0 for padding."""
+
+
+def source(split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy) -> Source:
+    """Chooses the source: memory where the split was loaded there, else its stream.
+
+    Args:
+      split: the examples.
+      batch_size: examples in a global batch; a multiple of the number of replicas.
+      seed: seed of the shuffle.
+      strategy: the strategy whose replicas share each batch.
+    """
+    kind = Streamed if split.features is None else InMemory
+    return kind(split, batch_size, seed, strategy)
+
+
+class InMemory:
+    """Examples held in memory and indexed by a permutation of each epoch that seed and epoch alone determine."""
+
+    def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
+        self.arrays = strategy.experimental_distribute_values_from_function(
+            lambda context: (tf.constant(split.features), tf.constant(split.labels, tf.int32))
+        )
+        self._num_examples = split.num_examples
+        self._batch_size = batch_size
+        self._seed = seed
+        # Both follow from the step, so neither is saved: the first batch after a restart finds another epoch and shuffles.
+        self._permutation = tf.Variable(tf.range(split.num_examples), trainable=False)
+        self._epoch = tf.Variable(np.int64(-1), trainable=False)
+
+    def seek(self, step: int) -> None:
+        """Nothing to do: a step's batch follows from its number."""
+
+    def train_batch(self, step: tf.Tensor) -> tf.Tensor:
+        """Indices of the step's examples, int32 [batch_size]; the examples that do not fill a batch sit an epoch out."""
+        steps_per_epoch = self._num_examples // self._batch_size
+        epoch, position = step // steps_per_epoch, step % steps_per_epoch
+
+        def shuffle() -> tf.Tensor:
+            order = tf.random.experimental.stateless_shuffle(tf.range(self._num_examples), seed=[self._seed, epoch])
+            self._permutation.assign(order)
+            self._epoch.assign(epoch)
+            return tf.constant(True)
+
+        tf.cond(tf.equal(epoch, self._epoch), lambda: tf.constant(False), shuffle)
+        return tf.slice(self._permutation, [position * self._batch_size], [self._batch_size])
+
+    def eval_batches(self) -> Iterator[tf.Tensor]:
+        """Indices of consecutive examples, int32 [batch_size]."""
+        for start in range(0, self._num_examples, self._batch_size):
+            indices = np.arange(start, start + self._batch_size, dtype=np.int32)
+            yield tf.constant(np.where(indices < self._num_examples, indices, PADDING))
+
+    def take(self, arrays: Any, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gathers this replica's part of the batch."""
+        features, labels = arrays
+        indices = _part(batch)
+        rows = tf.maximum(indices, 0)
+        weights = tf.cast(indices != PADDING, tf.float32)
+        return data.to_float(tf.gather(features, rows)), tf.gather(labels, rows), weights
+
+
+class Streamed:
+    """Examples read from disk, shuffled through a buffer."""
+
+    arrays: tuple = ()
+
+    def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
+        del strategy
+        self._split = split
+        self._batch_size = batch_size
+        self._seed = seed
+        self._iterator: Iterator | None = None
+
+    def seek(self, step: int) -> None:
+        """Positions the stream at a step; the batches before it are read and dropped, which makes resuming exact."""
+        batches = (
+            self._split.examples()
+            .shuffle(min(SHUFFLE_BUFFER, self._split.num_examples), seed=self._seed, reshuffle_each_iteration=True)
+            .batch(self._batch_size, drop_remainder=True)
+            .repeat()
+            .skip(step)
+        )
+        self._iterator = iter(batches.prefetch(tf.data.AUTOTUNE))
+
+    def train_batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The next features [batch_size, ...] and labels [batch_size] of the stream; `seek` said which."""
+        del step
+        features, labels = next(self._iterator)
+        return features, tf.cast(labels, tf.int32)
+
+    def eval_batches(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Features and labels in the order on disk; the last batch is padded with zeros and the label `PADDING`."""
+        for features, labels in self._split.examples().batch(self._batch_size).prefetch(tf.data.AUTOTUNE):
+            missing = self._batch_size - labels.shape[0]
+            rows = [[0, missing]] + [[0, 0]] * (len(features.shape) - 1)
+            yield tf.pad(features, rows), tf.pad(tf.cast(labels, tf.int32), [[0, missing]], constant_values=PADDING)
+
+    def take(self, arrays: Any, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Slices this replica's part of the batch."""
+        del arrays
+        features, labels = _part(batch[0]), _part(batch[1])
+        return data.to_float(features), tf.maximum(labels, 0), tf.cast(labels != PADDING, tf.float32)
+
+
+def _part(batch: tf.Tensor) -> tf.Tensor:
+    """The rows of a global batch that belong to the replica that asks."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return batch
+    size = batch.shape[0] // context.num_replicas_in_sync
+    first = tf.cast(context.replica_id_in_sync_group, tf.int32) * size
+    return tf.slice(batch, [first] + [0] * (len(batch.shape) - 1), [size, *batch.shape[1:]])

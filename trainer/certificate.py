@@ -1,0 +1,116 @@
+"""Does every weight obey its rule? Judged in float64 after training, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from constraints import measures
+from trainer.rules import Target
+from trainer.table import table
+
+# Weights smaller than this are counted as near zero: they contribute nothing a float32 network would notice.
+NEAR_ZERO = 1e-3
+
+
+def certify(targets: Sequence[Target], step: int) -> dict[str, Any]:
+    """Checks every constrained variable against its rule.
+
+    Args:
+      targets: variables and rules.
+      step: the step whose bounds hold.
+
+    Returns:
+      `feasible`, `step`, and for each target a dictionary: rule, set, path, shape, bound, groups, largest violation (the
+      distance to the set, relative to the group's norm), the tolerance it is held to, zeros, near zeros and norms.
+    """
+    entries = [_entry(target, step) for target in targets]
+    return {
+        "feasible": all(entry["feasible"] for entry in entries),
+        "step": step,
+        "near_zero_below": NEAR_ZERO,
+        "variables": entries,
+    }
+
+
+def printed(certificate: dict[str, Any]) -> str:
+    """The certificate as a table, a line for each variable."""
+    rows = [
+        [
+            entry["path"],
+            entry["constraint"],
+            _bounds(entry["bound"]),
+            f"{entry['groups']}",
+            f"{entry['norm']['max']:.6g}",
+            f"{entry['largest_violation']:.1e}",
+            f"{entry['zeros']:,} ({entry['sparsity']:.1%})",
+            f"{entry['near_zeros']:,}",
+            "holds" if entry["feasible"] else "VIOLATED",
+        ]
+        for entry in certificate["variables"]
+    ]
+    header = [
+        "variable",
+        "constraint",
+        "bound",
+        "groups",
+        "largest norm",
+        "violation",
+        "exact zeros",
+        "near zeros",
+        "rule",
+    ]
+    return table(header, rows)
+
+
+def _entry(target: Target, step: int) -> dict[str, Any]:
+    constraint = target.constraint.at(step)
+    weights = tf.convert_to_tensor(target.variable)
+    norms = constraint.norm(weights, axes=target.axes).numpy().ravel()
+    distances = constraint.distance(weights, axes=target.axes).numpy().ravel()
+    # A group of norm zero can be infeasible only on a sphere, where its distance is the radius: compare with that.
+    scale = np.maximum(np.maximum(norms, distances), np.finfo(np.float64).tiny)
+    violations = distances / scale
+    finite = bool(np.isfinite(tf.cast(weights, tf.float64).numpy()).all())
+    violation = float(violations.max(initial=0.0)) if finite else float("inf")
+    tolerance = max(constraint.tolerance(weights.dtype), 1e-6)
+    size = int(np.prod(weights.shape))
+    zeros = round(float(measures.sparsity(weights)) * size)
+    return {
+        "rule": target.rule,
+        "constraint": target.name,
+        "path": target.variable.path,
+        "shape": list(weights.shape),
+        "bound": {name: float(value) for name, value in constraint.bounds().items()},
+        "groups": target.num_groups,
+        "feasible": finite and violation <= tolerance,
+        "largest_violation": violation if finite else None,
+        "tolerance": tolerance,
+        "zeros": zeros,
+        "near_zeros": round(float(measures.near_zero_share(weights, NEAR_ZERO)) * size),
+        "sparsity": zeros / max(size, 1),
+        "norm": {name: float(value) for name, value in _spread(norms).items()},
+    }
+
+
+def _spread(norms: np.ndarray) -> dict[str, float]:
+    if not norms.size:
+        return {"min": 0.0, "mean": 0.0, "max": 0.0}
+    return {"min": norms.min(), "mean": norms.mean(), "max": norms.max()}
+
+
+def _bounds(bound: dict[str, float]) -> str:
+    return " ".join(f"{value:g}" for value in bound.values()) or "-"
+
+
+def verdict(certificate: dict[str, Any], path: Any) -> str:
+    """One line: whether every rule holds, the evaluation, and where the certificate lies."""
+    held = "every rule holds" if certificate["feasible"] else "NOT FEASIBLE: see the rules marked VIOLATED"
+    accuracy, best = certificate["evaluation"]["accuracy"], certificate["best"]
+    return (
+        f"step {certificate['step']:,}: {held}; accuracy {accuracy:.4f} "
+        f"(best {best['accuracy']:.4f} at step {best['step']:,}); {path}"
+    )

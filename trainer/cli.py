@@ -1,0 +1,238 @@
+"""The command line: the only file that defines or reads flags.
+
+Flags are made of what is declared elsewhere: the fields of `Config`, each constraint's hyperparameters, each model's
+keyword options.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from typing import Any
+
+from absl import flags
+
+import constraints
+import models
+from constraints import schedules
+from trainer import rulesfile
+from trainer.config import Config, RuleSettings, ScheduleSettings
+
+# Flags of a single rule that are no hyperparameter of a constraint, with the texts for --help.
+RULE_FLAGS: dict[str, tuple[type, str]] = {
+    "constraint": (str, f"Set the weights are kept in: {', '.join(constraints.REGISTRY)}."),
+    "variables": (list, "Patterns over variable paths, such as 'hidden_*/kernel' (default: every kernel)."),
+    "project_every": (int, "Project every so many steps, and after the last (default: 1)."),
+    "rate": (float, "Share of the way to the projection taken each time, in (0, 1] (default: 1)."),
+}
+SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
+    "schedule": (str, f"How the constraint's value changes: {', '.join(schedules.SCHEDULES)}."),
+    "initial_value": (float, "Value at --begin; the constraint's own flag (--max_value, ...) is the value at --end."),
+    "begin": (str, "Where the schedule begins: a step, 10% or 3ep (default: 0)."),
+    "end": (str, "Where the schedule ends: a step, 80% or 30ep (default: 100%)."),
+    "power": (float, "Exponent of the polynomial schedule (default: 3)."),
+    "boundaries": (list, "Where the piecewise schedule changes: 10%,50%."),
+    "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
+}
+
+
+def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines every flag of the program."""
+    for field in dataclasses.fields(Config):
+        if "help" in field.metadata:
+            kind = _element_type(typing.get_type_hints(Config)[field.name])
+            _define(field.name, kind, field.default, _help(field.metadata), flag_values)
+    for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
+        _define(name, kind, None, text, flag_values)
+    _define("rules", str, None, "TOML file of several rules, in place of the flags of one.", flag_values)
+    for name, takers in _hyperparameters().items():
+        field = takers[0][1]
+        names = ", ".join(name for name, _ in takers)
+        default = ", ".join(sorted({str(field.default) for _, field in takers}))
+        _define(name, float, None, f"{field.metadata['help']} For {names} (default: {default}).", flag_values)
+    for name, takers in _model_options().items():
+        defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in takers)
+        _define(name, takers[0][1], None, f"Model option (default: {defaults}).", flag_values)
+
+
+def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+    """Reads the flags.
+
+    Returns:
+      The settings of the run.
+
+    Raises:
+      ValueError: an unknown name, a value out of range, or a flag that the chosen constraint, schedule or model does not
+        take; the message names the flag and the alternatives.
+    """
+    given = {name: flag_values[name].value for name in flag_values if flag_values[name].value is not None}
+    hints = typing.get_type_hints(Config)
+    values = {}
+    for field in dataclasses.fields(Config):
+        if "help" in field.metadata and field.name in given:
+            values[field.name] = _converted(field.name, given[field.name], hints[field.name])
+    _known("model", values["model"], models.REGISTRY)
+    _known("learning_rate_schedule", values["learning_rate_schedule"], schedules.SCHEDULES, but=("piecewise",))
+    return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
+
+
+def as_flagfile(flag_values: flags.FlagValues = flags.FLAGS, **overrides: Any) -> str:
+    """The flags of this run, one a line, so that `--flagfile` makes the same run again."""
+    lines = []
+    for name in sorted(_own_names()):
+        value = overrides.get(name, flag_values[name].value)
+        if value is None or name in ("overwrite", "dry_run"):
+            continue
+        if isinstance(value, bool):
+            lines.append(f"--{'' if value else 'no'}{name}")
+        else:
+            lines.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+    return "\n".join(lines) + "\n"
+
+
+def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
+    single = [*RULE_FLAGS, *SCHEDULE_FLAGS, *_hyperparameters()]
+    if "rules" in given:
+        both = [f"--{name}" for name in single if name in given]
+        if both:
+            raise ValueError(
+                f"--rules={given['rules']} and {', '.join(both)} both describe rules; move the flags into the file."
+            )
+        return rulesfile.load(given["rules"])
+    name = given.get("constraint", "none")
+    _known("constraint", name, constraints.REGISTRY)
+    own = [field.name for field in constraints.REGISTRY[name].hyperparameters()]
+    for flag, takers in _hyperparameters().items():
+        if flag in given and flag not in own:
+            raise ValueError(
+                f"--{flag}={given[flag]} means nothing to --constraint={name}, which takes "
+                f"{', '.join(f'--{field}' for field in own) or 'no value'}; "
+                f"--{flag} belongs to {', '.join(taker for taker, _ in takers)}."
+            )
+    # Defaults are written down too: what a run computed must not change with a default.
+    values: dict[str, Any] = {
+        field.name: given.get(field.name, field.default) for field in constraints.REGISTRY[name].hyperparameters()
+    }
+    extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
+    if "schedule" in given:
+        field = rulesfile.scheduled_field(name)
+        options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
+        if "initial_value" in given:
+            options["initial"] = given["initial_value"]
+        values[field] = _schedule_settings(given["schedule"], options, field, values.get(field))
+    elif extra:
+        raise ValueError(f"--{extra[0]}={given[extra[0]]} needs a schedule; add --schedule=cosine, or leave it out.")
+    return (
+        RuleSettings(
+            constraint=name,
+            values=values,
+            variables=tuple(given.get("variables", ())),
+            project_every=given.get("project_every", 1),
+            rate=given.get("rate", 1.0),
+        ),
+    )
+
+
+def _schedule_settings(name: str, options: dict[str, Any], field: str, final: float | None) -> ScheduleSettings:
+    """Checks a schedule given by flags and names what is wrong in the flags' own words."""
+    _known("schedule", name, schedules.SCHEDULES)
+    words = {"initial": "initial_value", "final": field, "value": field}
+    if final is not None:
+        options["value" if name == "constant" else "final"] = final
+    try:
+        return rulesfile.schedule_settings({"schedule": name, **options})
+    except rulesfile.MissingOption as error:
+        raise ValueError(f"--schedule={name} needs --{words.get(error.option, error.option)}.") from None
+    except rulesfile.UnknownOption as error:
+        flag = words.get(error.option, error.option)
+        takes = ", ".join(f"--{words.get(option, option)}" for option in error.taken)
+        raise ValueError(f"--{flag} means nothing to --schedule={name}, which takes {takes}.") from None
+
+
+def _chosen_model_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    chosen = {}
+    for flag, takers in _model_options().items():
+        kinds = {taker: kind for taker, kind, _ in takers}
+        if flag not in given:
+            if model in kinds:
+                chosen[flag] = next(default for taker, _, default in takers if taker == model)
+            continue
+        if model not in kinds:
+            own = [
+                f"--{name}" for name, others in _model_options().items() if model in {taker for taker, _, _ in others}
+            ]
+            raise ValueError(
+                f"--{flag}={_written(given[flag])} means nothing to --model={model}, which takes "
+                f"{', '.join(own) or 'no option'}; --{flag} belongs to {', '.join(kinds)}."
+            )
+        hint = tuple[int, ...] if kinds[model] is list else kinds[model]
+        chosen[flag] = _converted(flag, given[flag], hint)
+    return chosen
+
+
+def _hyperparameters() -> dict[str, list[tuple[str, dataclasses.Field]]]:
+    """Hyperparameter -> the constraints that take it."""
+    takers: dict[str, list[tuple[str, dataclasses.Field]]] = {}
+    for name, constraint in constraints.REGISTRY.items():
+        for field in constraint.hyperparameters():
+            takers.setdefault(field.name, []).append((name, field))
+    return takers
+
+
+def _model_options() -> dict[str, list[tuple[str, type, Any]]]:
+    """Option -> the models that take it, with its type and default there."""
+    takers: dict[str, list[tuple[str, type, Any]]] = {}
+    for model, build in models.REGISTRY.items():
+        hints = typing.get_type_hints(build)
+        for name, parameter in inspect.signature(build).parameters.items():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                takers.setdefault(name, []).append((model, _element_type(hints[name]), parameter.default))
+    return takers
+
+
+def _own_names() -> set[str]:
+    settings = {field.name for field in dataclasses.fields(Config) if "help" in field.metadata}
+    return settings | {*RULE_FLAGS, *SCHEDULE_FLAGS, "rules"} | _hyperparameters().keys() | _model_options().keys()
+
+
+def _define(name: str, kind: type, default: Any, text: str, flag_values: flags.FlagValues) -> None:
+    makers = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
+    # Filed under this module's name so that --help, which shows the main module's flags, can adopt them all.
+    makers.get(kind, flags.DEFINE_list)(name, default, text, flag_values=flag_values, module_name=__name__)
+
+
+def _element_type(hint: Any) -> type:
+    """`int | None` -> int, `tuple[int, ...]` -> list, `str` -> str."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(argument for argument in typing.get_args(hint) if argument is not types.NoneType)
+    return list if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
+
+
+def _converted(name: str, value: Any, hint: Any) -> Any:
+    if _element_type(hint) is not list:
+        return value
+    try:
+        return tuple(int(part) for part in value)
+    except ValueError:
+        raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
+
+
+def _known(flag: str, name: str, registry: typing.Iterable[str], but: tuple[str, ...] = ()) -> None:
+    choices = [choice for choice in registry if choice not in but]
+    if name not in choices:
+        close = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(f"--{flag}={name} is not known; {hint}choose from {', '.join(choices)}.")
+
+
+def _help(metadata: typing.Mapping[str, Any]) -> str:
+    choices = metadata.get("choices")
+    return f"{metadata['help']} One of {', '.join(choices)}." if choices else metadata["help"]
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

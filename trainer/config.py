@@ -1,0 +1,190 @@
+"""The settings of a run: frozen, and valid by construction.
+
+A field of `Config` is declared once; the command line makes a flag of it, `--help` prints its text and `run.json`
+records its value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from trainer import timeline
+
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+RESUME = ("auto", "never", "must")
+
+DEFAULT_EPOCHS = 20
+
+# What says where a run lives and how it is started, not what it computes: free to differ when a run is continued.
+CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir"})
+
+
+def setting(default: Any, text: str, **limits: Any) -> Any:
+    """Declares a setting: its default, its `--help` text and its limits.
+
+    Args:
+      default: the value when the user says nothing; None means "decided at the start of the run".
+      text: one line for `--help`.
+      **limits: `above`, `minimum`, `below`, `maximum` (numbers), `choices` (a tuple), `point` or `interval` (the value is a
+        place in the run or a distance between repetitions, see `trainer.timeline`).
+    """
+    return dataclasses.field(default=default, metadata={"help": text, **limits})
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleSettings:
+    """A number that changes over the run.
+
+    Attributes:
+      name: a key of `constraints.schedules.SCHEDULES`.
+      options: that schedule's arguments; `begin`, `end` and `boundaries` are still texts such as "10%".
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleSettings:
+    """One constraint on some variables.
+
+    Attributes:
+      constraint: a key of `constraints.REGISTRY`.
+      values: hyperparameter -> number or `ScheduleSettings`; those left out keep the constraint's defaults.
+      variables: patterns over variable paths; empty means every kernel.
+      project_every: the weights are projected every so many steps, and after the last one.
+      rate: share of the way to the projection that is taken each time, in (0, 1].
+    """
+
+    constraint: str = "none"
+    values: Mapping[str, float | ScheduleSettings] = dataclasses.field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+    project_every: int = 1
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("project_every", self.project_every, {"minimum": 1})
+        check_number("rate", self.rate, {"above": 0, "maximum": 1})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes, and where it is kept.
+
+    Raises:
+      ValueError: a value is out of its range; the message names the flag, the value and what was expected.
+    """
+
+    model: str = setting("mlp", "Network to train.")
+    model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    dataset: str = setting("digits", "digits, breast_cancer, synthetic, or any TensorFlow Datasets name.")
+    data_dir: str | None = setting(None, "Folder of prepared data sets (default: TensorFlow Datasets' own).")
+    train_split: str = setting("train", "Examples to train on; slices such as train[:80%] work.")
+    eval_split: str = setting("test", "Examples to evaluate on; slices such as train[80%:] work.")
+    input_shape: tuple[int, ...] | None = setting(None, "Shape of one synthetic example, such as 28,28,1.", minimum=1)
+    num_classes: int | None = setting(None, "Number of classes (default: what the data set says).", minimum=2)
+    num_examples: int | None = setting(None, "Number of synthetic training examples.", minimum=1)
+    rules: tuple[RuleSettings, ...] = dataclasses.field(default_factory=lambda: (RuleSettings(),))
+    optimizer: str = setting("adam", "Optimizer.", choices=OPTIMIZERS)
+    learning_rate: float = setting(1e-3, "Learning rate; the peak one where it has a schedule.", above=0)
+    learning_rate_schedule: str = setting("constant", "Schedule of the learning rate after its warm-up.")
+    final_learning_rate: float | None = setting(None, "Where the learning rate's schedule ends.", minimum=0)
+    warmup: str = setting("0", "Length of the linear warm-up from zero: steps, 5% or 1ep.", point=True)
+    momentum: float = setting(0.9, "Momentum of sgd and rmsprop.", minimum=0, below=1)
+    weight_decay: float | None = setting(None, "Decoupled weight decay of adamw (default: 0.004).", minimum=0)
+    clip_norm: float | None = setting(None, "Largest norm of the whole gradient.", above=0)
+    l1: float = setting(0.0, "L1 penalty on the constrained variables.", minimum=0)
+    l2: float = setting(0.0, "L2 penalty on the constrained variables.", minimum=0)
+    batch_size: int = setting(32, "Examples in one step, over all replicas.", minimum=1)
+    epochs: int | None = setting(None, "Passes over the training examples (default: 20).", minimum=1, maximum=10**6)
+    train_steps: int | None = setting(None, "Optimizer steps, in place of --epochs.", minimum=1, maximum=10**9)
+    steps_per_loop: int = setting(100, "Most steps in one call of the compiled loop.", minimum=1, maximum=10**6)
+    seed: int = setting(0, "Seed of the weights, the order of the examples and dropout.", minimum=0, maximum=2**31 - 1)
+    num_replicas: int | None = setting(None, "Replicas (default: every GPU, else one CPU).", minimum=1, maximum=64)
+    run_dir: str | None = setting(None, "Folder of the run (default: runs/ and a name made from the settings).")
+    resume: str = setting(
+        "auto", "Continue the run in the run directory: if there is one, never, or always.", choices=RESUME
+    )
+    overwrite: bool = setting(False, "Delete an earlier run in the run directory and start anew.")
+    dry_run: bool = setting(False, "Print the table of variables and stop; nothing is written.")
+    summary_every: str = setting("50", "TensorBoard scalars: every so many steps, 1% or 1ep.", interval=True)
+    histogram_every: str = setting("10%", "TensorBoard histograms: every so many steps, 10% or 5ep.", interval=True)
+    eval_every: str = setting("1ep", "Evaluation: every so many steps, 5% or 1ep.", interval=True)
+    checkpoint_every: str = setting("10%", "Checkpoints: every so many steps, 10% or 1ep.", interval=True)
+    early_stopping: int | None = setting(None, "Stop after so many evaluations without a better one.", minimum=1)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if "help" in field.metadata:
+                check(field.name, getattr(self, field.name), field.metadata)
+        if self.epochs is not None and self.train_steps is not None:
+            raise ValueError(
+                f"--epochs={self.epochs} and --train_steps={self.train_steps} both set the length of the run; give one."
+            )
+        if self.epochs is None and self.train_steps is None:
+            object.__setattr__(self, "epochs", DEFAULT_EPOCHS)
+        if self.overwrite and self.resume == "must":
+            raise ValueError("--overwrite deletes the run that --resume=must is to continue; give one of the two.")
+        for name in ("momentum", "weight_decay"):
+            takers = {"momentum": ("rmsprop", "sgd"), "weight_decay": ("adamw",)}[name]
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default and self.optimizer not in takers:
+                raise ValueError(
+                    f"--{name}={getattr(self, name)} means nothing to --optimizer={self.optimizer}; "
+                    f"it belongs to {' and '.join(takers)}."
+                )
+
+    def identity(self) -> dict[str, Any]:
+        """What the run computes, as plain JSON values: two commands with the same identity are the same run."""
+        everything = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: value for name, value in everything.items() if name not in CIRCUMSTANCES}
+
+    def directory(self) -> str:
+        """The run directory: the one given, or a readable name that differs whenever the identity does."""
+        if self.run_dir is not None:
+            return self.run_dir
+        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+        rules = "+".join(rule.constraint for rule in self.rules[:3])
+        return f"runs/{rules}-{self.model}-{self.dataset.replace('/', '_').replace(':', '_')}-{digest}"
+
+
+def check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    """Raises ValueError when `value` is outside what the setting `name` takes."""
+    if value is None or isinstance(value, bool):
+        return
+    if "choices" in limits and value not in limits["choices"]:
+        raise ValueError(f"--{name}={value} is not known; choose from {', '.join(limits['choices'])}.")
+    if limits.get("interval"):
+        timeline.Timeline(1, 1).interval(value, f"--{name}")
+    if limits.get("point"):
+        timeline.parse(value, f"--{name}")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(f"--{name} is empty; leave the flag out for its default, or give it a value.")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)):
+            check_number(f"--{name}", number, limits)
+
+
+def check_number(name: str, value: float, limits: Mapping[str, Any]) -> None:
+    """Raises ValueError when a number is not finite or outside `above`, `minimum`, `below` or `maximum`."""
+    expected = [
+        f"{words} {limits[key]:,}".replace(",", "")
+        for key, words in (("above", "above"), ("minimum", "at least"), ("below", "below"), ("maximum", "at most"))
+        if key in limits
+    ]
+    inside = (
+        math.isfinite(value)
+        and value > limits.get("above", -math.inf)
+        and value >= limits.get("minimum", -math.inf)
+        and value < limits.get("below", math.inf)
+        and value <= limits.get("maximum", math.inf)
+    )
+    if not inside:
+        raise ValueError(
+            f"{name}={value} is out of range; expected a finite number {' and '.join(expected)}.".replace("  ", " ")
+        )

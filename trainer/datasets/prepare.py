@@ -1,0 +1,217 @@
+"""Opens a prepared TFDS data set, prepares one that can be prepared here, and says what to do about the rest."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import difflib
+import fcntl
+import io
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import datasets
+
+NAME = re.compile(r"(?P<base>[a-z][a-z0-9_]*)(/\w[\w.+-]*)?(?P<version>:\d+\.(\d+|\*)\.(\d+|\*))?", re.ASCII)
+PROBE_SECONDS = 4.0
+WITHOUT_NETWORK = ", ".join([*datasets.REGISTRY, datasets.SYNTHETIC])
+
+
+def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
+    """Opens a TFDS data set, preparing it if it is not on disk yet.
+
+    A version on disk is taken as it is, even where the installed TFDS would prepare a newer one. Several processes may
+    ask for the same data set at once: one prepares it, the others wait. What an interrupted preparation left behind
+    does no harm.
+
+    Args:
+        name: `name`, `name/config`, `name:1.2.3` or `name/config:1.2.3`, in TFDS's spelling.
+        data_dir: folder of prepared data sets; None: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+
+    Returns:
+        A `tfds.core.DatasetBuilder` whose data is prepared.
+
+    Raises:
+        ValueError: for what is no name, an unknown data set, version or configuration, or one that is neither prepared
+            nor reachable; the latter within seconds and with the command that prepares it.
+    """
+    match = NAME.fullmatch(name)
+    if not match:
+        raise ValueError(
+            f"`{name}` is not the name of a data set: expected name, name/config or name/config:1.2.3 in lower case, "
+            "such as digits or mnist; the folder that holds prepared data sets is data_dir."
+        )
+    import tensorflow_datasets as tfds
+
+    folder = Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
+    if match["base"] in datasets.REGISTRY:
+        datasets.REGISTRY[match["base"]]()  # TFDS learns of a builder when its class is defined.
+    _refuse_foreign_code(folder / match["base"])
+    found = _open(name, folder)
+    if not found.info.splits and not match["version"]:
+        with contextlib.suppress(Exception):  # Whatever is wrong with another version, it is not there to be used.
+            found = tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
+    if not found.info.splits:
+        _prepare(found, name, match["base"] in datasets.REGISTRY, folder)
+        found = _open(name, folder)
+    return found
+
+
+def _open(name: str, folder: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=folder)
+    except tfds.core.registered.DatasetNotFoundError:
+        known = [*tfds.list_builders(with_community_datasets=False), *datasets.REGISTRY, datasets.SYNTHETIC]
+    except Exception as error:
+        # Builders raise all sorts of things for a wrong version or configuration and for damaged files.
+        reason = re.sub(r"^Failed to construct dataset .*?}\": ", "", " ".join(str(error).split()))
+        if "/" in name and reason.startswith("BuilderConfig"):
+            configurations = ", ".join(tfds.builder_cls(name.split("/")[0]).builder_configs)
+            reason = f"it has {f'the configurations {configurations}' if configurations else 'no configurations'}."
+        raise ValueError(f"Data set `{name}` in {folder} cannot be opened: {reason}") from error
+    close = difflib.get_close_matches(re.split("[/:]", name)[0], sorted(set(known)), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {WITHOUT_NETWORK} and all of TFDS."
+    raise ValueError(f"Unknown data set `{name}`; {hint}")
+
+
+def _prepare(found: Any, name: str, built_in: bool, folder: Path) -> None:
+    import tensorflow_datasets as tfds
+
+    python = "python" if shutil.which("python") == sys.executable else sys.executable
+    command = f"{python} -m trainer.datasets {name} --data_dir={folder}"
+    place = Path(found.data_dir)
+    if not built_in:
+        if os.path.exists(place):
+            raise ValueError(f"Data set `{name}` in {place} is damaged: remove that folder, then run `{command}`.")
+        _refuse_manual(found, name, folder, command)
+        host = _host(found)
+        if not _reachable(host):
+            raise ValueError(
+                f"Data set `{name}` is not prepared in {folder}, and its source {host} cannot be reached. Where there "
+                f"is a network, run `{command}`, or copy {folder / found.name} from a machine that has it; "
+                f"{WITHOUT_NETWORK} need no network."
+            )
+    try:
+        with _alone(folder / found.name), _apart_from_seeds(), _quiet(stdout=built_in):
+            if built_in:  # Only this project prepares it, under this lock, so that any such folder is dead.
+                for leftover in place.parent.glob(f"{tfds.core.constants.INCOMPLETE_PREFIX}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                if os.path.exists(place) and not _open(name, folder).info.splits:
+                    shutil.rmtree(place)
+            if not os.path.exists(place):
+                found.download_and_prepare()
+    except Exception as error:  # Whatever a third party's builder raises.
+        if not os.path.exists(place):  # On a file system without locks another process may have been faster.
+            mended = "choose another data_dir or mend that" if isinstance(error, OSError) else "mend that"
+            remedy = f"{mended}, then run `{command}`"
+            raise ValueError(f"Data set `{name}` cannot be prepared in {folder}: {error}; {remedy}.") from error
+
+
+def _refuse_foreign_code(folder: Path) -> None:
+    # TFDS imports the modules that features.json names.
+    for file in [*folder.glob("*/features.json"), *folder.glob("*/*/features.json")]:
+        try:
+            named = list(_class_names(json.loads(file.read_text())))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file} is damaged, {error}; remove {file.parent}.") from error
+        foreign = [name for name in named if "." in name and not name.startswith("tensorflow_datasets.")]
+        if foreign:
+            raise ValueError(f"{file} names code that is not TFDS's own, {foreign[0]}; remove {file.parent}.")
+
+
+def _class_names(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for child in node:
+            yield from _class_names(child)
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            if key.replace("_", "").lower() in ("pythonclassname", "type", "protocls") and isinstance(child, str):
+                yield child
+            yield from _class_names(child)
+
+
+def _refuse_manual(found: Any, name: str, folder: Path, command: str) -> None:
+    manual = folder / "downloads" / "manual"
+    if found.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
+        instructions = " ".join(found.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        raise ValueError(
+            f"Data set `{name}` is not prepared in {folder} and has to be downloaded by hand into {manual}; then run "
+            f"`{command}`. Its authors say: {instructions}"
+        )
+
+
+def _host(found: Any) -> str:
+    parts = [urllib.parse.urlsplit(url) for url in found.url_infos or ()]
+    hosts = collections.Counter(part.netloc for part in parts if part.scheme in ("http", "https"))
+    return hosts.most_common(1)[0][0] if hosts else "storage.googleapis.com"
+
+
+def _reachable(host: str) -> bool:
+    import requests  # What TFDS downloads with: the same proxies and certificates.
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            requests.head(f"https://{host}/", timeout=PROBE_SECONDS)
+            answered.set()  # Any answer will do.
+
+    # Looking up a name may hang for longer than any time-out of a socket, hence a thread that is left behind.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answered.is_set()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Waiting for another process that prepares {folder}.", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # Some network file systems have no locks.
+            pass
+        yield
+
+
+@contextlib.contextmanager
+def _apart_from_seeds() -> Iterator[None]:
+    # TFDS names its temporary folder with Python's global generator: two processes with the same seed would share it.
+    # Keras draws its seeds from there too, so the generators must come out as they went in, or a run depends on whether
+    # it had to prepare its data.
+    python, numpy = random.getstate(), np.random.get_state()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _quiet(stdout: bool) -> Iterator[None]:
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    active = tqdm_utils._active
+    tqdm_utils.display_progress_bar(active and not stdout and sys.stderr.isatty())
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) if stdout else contextlib.nullcontext():
+            yield
+    finally:
+        tqdm_utils.display_progress_bar(active)

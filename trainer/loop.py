@@ -1,0 +1,77 @@
+"""The training loop: a chunk of steps, then whatever is due."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from trainer.checkpoints import Progress as State
+from trainer.steps import Chunk, Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Every:
+    """An action and when it is due.
+
+    Attributes:
+      interval: steps between two calls.
+      act: called with the step and the chunk that led to it.
+      at_end: whether the last step calls it too, wherever that falls.
+    """
+
+    interval: int
+    act: Callable[[int, Chunk], None]
+    at_end: bool = True
+
+    def next(self, step: int) -> int:
+        """The first step after `step` at which the action is due."""
+        return (step // self.interval + 1) * self.interval
+
+    def due(self, step: int, last: bool) -> bool:
+        """Whether the action is due at `step`."""
+        return step % self.interval == 0 or (last and self.at_end)
+
+
+def run(
+    steps: Steps,
+    state: State,
+    actions: Sequence[Every],
+    *,
+    start: int,
+    total_steps: int,
+    steps_per_loop: int,
+    measure_every: int,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> int:
+    """Trains from `start` to `total_steps`, or until `stop`.
+
+    Args:
+      steps: compiled training.
+      state: holds the running totals.
+      actions: in the order in which they are called when several are due.
+      start: the step the weights are at.
+      total_steps: the last step.
+      steps_per_loop: most steps in one chunk.
+      measure_every: steps between two measurements of the constrained variables; the last step is measured too.
+      report: told of every step reached.
+      stop: asked after each chunk.
+
+    Returns:
+      The step it stopped at.
+    """
+    step = start
+    while step < total_steps and not stop():
+        boundary = min(action.next(step) for action in actions)
+        chunk_end = min(boundary, step + steps_per_loop, total_steps)
+        measured = chunk_end % measure_every == 0 or chunk_end == total_steps
+        chunk = steps.train(chunk_end - step, np.asarray(state.totals), measured)
+        state.totals.assign(chunk.totals)
+        step = chunk_end
+        report(step)
+        for action in actions:
+            if action.due(step, last=step == total_steps):
+                action.act(step, chunk)
+    return step

@@ -1,0 +1,56 @@
+"""Trains a network under a constraint: `python -m trainer.main --constraint=maxnorm --max_value=2`."""
+
+from __future__ import annotations
+
+import sys
+
+from trainer import quiet
+
+# os.EX_TEMPFAIL: stopped by a signal, saved, to be continued.
+INTERRUPTED = 75
+
+
+def run(argv: list[str] | None = None) -> None:
+    """Entry point of the program and of the console script."""
+    quiet.import_tensorflow()
+    from absl import app, flags
+
+    from trainer import cli
+
+    cli.define()
+    flags.adopt_module_key_flags(cli)
+    app.run(_main, argv=argv)
+
+
+def _main(argv: list[str]) -> int:
+    from absl import flags, logging
+
+    from trainer import certificate, cli, experiment, interrupts, rundir
+
+    if not flags.FLAGS["verbosity"].present:
+        # TensorFlow and TFDS narrate at the level of information; --verbosity=0 brings that back.
+        logging.set_verbosity(logging.WARNING)
+    try:
+        if argv[1:]:
+            raise ValueError(f"{argv[1]} is not a flag; write --name=value.")
+        config = cli.config()
+        directory = rundir.RunDirectory(config)
+        directory.check()
+        built = experiment.build(config)
+        print(experiment.variable_table(built), flush=True)
+        if config.dry_run:
+            return 0
+        with interrupts.listen() as interrupt:
+            result = experiment.run(built, directory, cli.as_flagfile(run_dir=str(directory.path)), interrupt)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if result is None:
+        return INTERRUPTED
+    print(certificate.printed(result))
+    print(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
+    return 0 if result["feasible"] else 1
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,78 @@
+"""Says how far a run is: a line that rewrites itself on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+# Seconds between lines: a terminal is redrawn often, a log must stay readable.
+TERMINAL_INTERVAL = 0.2
+LOG_INTERVAL = 10.0
+
+
+class Progress:
+    """Reports steps, rate and time left.
+
+    Args:
+      total_steps: the last step of the run.
+      stream: where lines go.
+      clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        stream: TextIO = sys.stdout,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._total = total_steps
+        self._stream = stream
+        self._clock = clock
+        self._last = clock()
+        # The first report is the first that a rate can be measured from: what came before it was mostly compilation.
+        self._reference: tuple[int, float] | None = None
+        self._terminal = stream.isatty()
+        self._open_line = False
+
+    def step(self, step: int) -> None:
+        """Notes that a step was reached, and reports it if it is time to."""
+        now = self._clock()
+        if self._reference is None:
+            self._reference = step, now
+            return
+        if now - self._last >= (TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL):
+            self._last = now
+            self._show(self._status(step), replaceable=self._terminal)
+
+    def line(self, step: int, message: str) -> None:
+        """Reports a step together with something worth keeping, such as an evaluation."""
+        self._last = self._clock()
+        self._show(f"{self._status(step)}  {message}")
+
+    def note(self, message: str) -> None:
+        """Prints a line of its own."""
+        self._show(message)
+
+    def _status(self, step: int) -> str:
+        width = len(f"{self._total:,}")
+        status = f"step {step:>{width},}/{self._total:,} {step / self._total:4.0%}"
+        if self._reference is None or step <= self._reference[0]:
+            return status
+        begun, time_then = self._reference
+        rate = (step - begun) / max(self._clock() - time_then, 1e-9)
+        digits = 0 if rate >= 10 else 2
+        return f"{status}  {rate:,.{digits}f} steps/s  {_duration((self._total - step) / rate)} left"
+
+    def _show(self, text: str, replaceable: bool = False) -> None:
+        begin = "\r\x1b[K" if self._open_line else ""
+        self._stream.write(begin + text + ("" if replaceable else "\n"))
+        self._stream.flush()
+        self._open_line = replaceable
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,214 @@
+"""The run directory: who may write into it, which run it holds, and the two files that say so.
+
+`flags.txt` makes the run again, `run.json` says what ran where. Nothing is created before the whole experiment has been
+built, and a directory that holds anything but a run is never touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import socket
+from typing import Any
+
+from trainer.config import Config
+
+CHECKPOINTS = "checkpoints"
+CERTIFICATE = "certificate.json"
+FLAGS = "flags.txt"
+LOCK = ".lock"
+RUN = "run.json"
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, "eval", "train"})
+
+
+class RunDirectory:
+    """The directory of one run.
+
+    Args:
+      config: the settings; they name the directory and say whether an earlier run may be continued or deleted.
+    """
+
+    def __init__(self, config: Config):
+        self.path = pathlib.Path(config.directory())
+        self._config = config
+        self._lock: Any = None
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    def check(self) -> bool:
+        """Decides, without writing anything, what this command may do here.
+
+        Returns:
+          True when an earlier run is to be continued, False when a new one begins.
+
+        Raises:
+          ValueError: the directory cannot be used; the message says why and how to go on.
+        """
+        _check_writable(self.path)
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return self._fresh()
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in OWN)
+        if foreign:
+            raise ValueError(
+                f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; choose an empty or a new directory."
+            )
+        if self._config.overwrite:
+            return False
+        record = self._record()
+        if record is None:
+            return self._fresh()
+        difference = _difference(record["settings"], self._config)
+        if difference:
+            raise ValueError(
+                f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
+                "Give the same flags to continue it, choose another --run_dir, or add --overwrite to delete it."
+            )
+        if self._config.resume == "never":
+            raise ValueError(
+                f"--run_dir={self.path} holds this run already and --resume=never forbids to continue it; "
+                "choose another --run_dir, or add --overwrite to delete it."
+            )
+        return True
+
+    def open(self, flagfile: str, facts: dict[str, Any]) -> bool:
+        """Takes the directory: creates it, locks it, and writes the two files of a new run.
+
+        Args:
+          flagfile: content of `flags.txt`.
+          facts: what `run.json` says beside the settings: versions, devices.
+
+        Returns:
+          True when an earlier run is continued.
+
+        Raises:
+          ValueError: the directory cannot be written, or another process is training in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            # Only now can no other process change what is decided on.
+            resumed = self.check()
+            if not resumed:
+                for entry in self.path.iterdir():
+                    if entry.name != LOCK:
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                write_atomically(self.path / FLAGS, flagfile)
+                record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
+                write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise ValueError(
+                f"--run_dir={self.path} cannot be written: {error.strerror or error}; choose a directory on a writable disk."
+            ) from None
+        return resumed
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _fresh(self) -> bool:
+        if self._config.resume == "must":
+            raise ValueError(f"--run_dir={self.path} holds no run to continue; drop --resume=must to begin one.")
+        return False
+
+    def _record(self) -> dict[str, Any] | None:
+        try:
+            record = json.loads((self.path / RUN).read_text())
+            if not isinstance(record["settings"], dict):
+                raise TypeError
+            return record
+        except FileNotFoundError:
+            # Stopped before its settings were written: nothing was trained.
+            if (self.path / CHECKPOINTS).exists():
+                raise ValueError(
+                    f"{self.path / RUN} is missing; add --overwrite to delete what is left of the run."
+                ) from None
+            return None
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
+            ) from None
+
+    def _take_lock(self) -> None:
+        lock = open(self.path / LOCK, "a+")
+        try:
+            # The system drops the lock with the process, however it ends, so a killed run never blocks the next one.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise ValueError(
+                f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{socket.gethostname()}, process {os.getpid()}")
+        lock.flush()
+        self._lock = lock
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    new = path.with_name(path.name + ".new")
+    with open(new, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings in the words of the command line: one entry a flag, rules told apart by their number."""
+    flags = {name: value for name, value in settings.items() if name not in ("rules", "model_options")}
+    flags |= settings["model_options"]
+    for number, rule in enumerate(settings["rules"], start=1):
+        prefix = f"rule {number}: " if len(settings["rules"]) > 1 else ""
+        for name, value in rule.items():
+            if name != "values":
+                flags[prefix + name] = value
+        for field, value in rule["values"].items():
+            if isinstance(value, dict):
+                flags[prefix + "schedule"] = value["name"]
+                words = {"initial": "initial_value", "final": field, "value": field}
+                flags |= {prefix + words.get(option, option): part for option, part in value["options"].items()}
+            else:
+                flags[prefix + field] = value
+    return flags
+
+
+def _difference(settings: dict[str, Any], config: Config) -> str:
+    try:
+        before, now = as_flags(settings), as_flags(config.identity())
+    except (KeyError, TypeError, AttributeError):
+        return "its settings are not readable by this version"
+    lines = [
+        f"--{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    return "\n  ".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == []:
+        return "not set"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _check_writable(path: pathlib.Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--run_dir={path} is a file; choose a directory.")
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(f"--run_dir={path} lies under {existing}, which is a file; choose another directory.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"--run_dir={path} cannot be written: {existing} is read-only; choose another directory.")

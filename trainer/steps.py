@@ -1,0 +1,142 @@
+"""The training step and the compiled chunk of steps; the compiled evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import losses
+from trainer.batches import Source
+from trainer.projector import Projector
+
+
+class Chunk(NamedTuple):
+    """What a chunk of steps returns.
+
+    Attributes:
+      totals: float64 [4]: sums, over the steps since the totals were last zero, of the batches' mean loss, of the penalty
+        and of the batches' accuracy, and the number of these steps.
+      measures: the projector's measures at the last step, zeros when they were not asked for.
+      learning_rate: float32 scalar, the rate the last step used.
+    """
+
+    totals: tf.Tensor
+    measures: tf.Tensor
+    learning_rate: tf.Tensor
+
+
+class Steps:
+    """Compiled training and evaluation of one model.
+
+    Args:
+      strategy: where the replicas live.
+      model: the network, from features to logits.
+      optimizer: built on the model's trainable variables.
+      projector: projects the constrained variables after each optimizer step.
+      train_source: batches to learn from.
+      eval_source: batches to judge by.
+      batch_size: examples in a global training batch.
+      clip_norm: largest norm of the whole gradient, or None.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        projector: Projector,
+        train_source: Source,
+        eval_source: Source,
+        batch_size: int,
+        clip_norm: float | None = None,
+    ):
+        self._strategy = strategy
+        self._model = model
+        self._optimizer = optimizer
+        self._projector = projector
+        self._train_source = train_source
+        self._eval_source = eval_source
+        self._batch_size = batch_size
+        self._clip_norm = clip_norm
+        self._chunk = tf.function(self._train)
+        self._judge = tf.function(self._evaluate)
+
+    @property
+    def num_traces(self) -> dict[str, int]:
+        """How often each compiled function was traced; once is the aim."""
+        return {
+            "train": self._chunk.experimental_get_tracing_count(),
+            "evaluate": self._judge.experimental_get_tracing_count(),
+        }
+
+    def train(self, num_steps: int, totals: np.ndarray, measure: bool) -> Chunk:
+        """Makes `num_steps` optimizer steps; measures the constrained variables at the last of them if `measure`."""
+        # Tensors, not Python numbers: a number would be baked into the trace, and each new one would trace again.
+        arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(measure)
+        return self._chunk(*arguments, self._train_source.arrays)
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean loss and accuracy over all evaluation examples."""
+        sums = np.zeros(3)
+        for batch in self._eval_source.eval_batches():
+            sums += self._judge(batch, self._eval_source.arrays).numpy()
+        return {"loss": float(sums[0] / sums[2]), "accuracy": float(sums[1] / sums[2])}
+
+    def project_fully(self) -> None:
+        """Moves the weights to the nearest feasible point."""
+        step = self._optimizer.iterations.value
+        tf.function(lambda: self._strategy.run(self._projector.project_fully, args=(step,)))()
+
+    def _train(self, num_steps: tf.Tensor, totals: tf.Tensor, measure: tf.Tensor, arrays: Any) -> Chunk:
+        measures = tf.zeros([self._projector.num_rows(), self._projector.width()], tf.float64)
+        for i in tf.range(num_steps):
+            batch = self._train_source.train_batch(tf.convert_to_tensor(self._optimizer.iterations))
+            last = tf.equal(i, num_steps - 1)
+            sums, measured = self._strategy.run(self._train_replica, args=(arrays, batch, measure & last))
+            sums = self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+            totals += tf.concat([tf.cast(sums, tf.float64), tf.ones([1], tf.float64)], axis=0)
+            # The replicas' weights are equal, so one of them speaks for all.
+            measures = self._strategy.experimental_local_results(measured)[0]
+        used = tf.convert_to_tensor(self._optimizer.iterations) - 1
+        return Chunk(totals, measures, self._optimizer._learning_rate(used))
+
+    def _train_replica(self, arrays: Any, batch: Any, measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features, labels, _ = self._train_source.take(arrays, batch)
+        num_replicas = self._strategy.num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            logits = self._model(features, training=True)
+            # Replicas' gradients are summed, so the mean is taken over the global batch, and the penalty, which every
+            # replica computes in full, is shared out.
+            loss = tf.reduce_sum(losses.cross_entropy(labels, logits)) / self._batch_size
+            penalty = tf.add_n(self._model.losses) / num_replicas if self._model.losses else tf.zeros([])
+            objective = loss + penalty
+        variables = self._model.trainable_variables
+        gradients = tape.gradient(objective, variables)
+        if self._clip_norm is not None:
+            gradients = self._clipped(gradients)
+        self._optimizer.apply(gradients, variables)
+        measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
+        accuracy = tf.reduce_sum(losses.hits(labels, logits)) / self._batch_size
+        return tf.stack([loss, penalty, accuracy]), measured
+
+    def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        """Bounds the norm of the summed gradient, which no replica's own share tells."""
+        context = tf.distribute.get_replica_context()
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+        clipped, _ = tf.clip_by_global_norm(summed, self._clip_norm)
+        # The optimizer sums over replicas once more.
+        return [gradient / context.num_replicas_in_sync for gradient in clipped]
+
+    def _evaluate(self, batch: Any, arrays: Any) -> tf.Tensor:
+        sums = self._strategy.run(self._evaluate_replica, args=(arrays, batch))
+        return tf.cast(self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), tf.float64)
+
+    def _evaluate_replica(self, arrays: Any, batch: Any) -> tf.Tensor:
+        features, labels, weights = self._eval_source.take(arrays, batch)
+        logits = self._model(features, training=False)
+        loss = tf.reduce_sum(weights * losses.cross_entropy(labels, logits))
+        return tf.stack([loss, tf.reduce_sum(weights * losses.hits(labels, logits)), tf.reduce_sum(weights)])
