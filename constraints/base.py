@@ -49,7 +49,7 @@ def hyperparameter(
     return dataclasses.field(default=default, kw_only=kw_only, metadata={"help": help, **limits})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Constraint(keras.constraints.Constraint):
     """A set of weights, and the nearest point in it.
 
@@ -57,8 +57,8 @@ class Constraint(keras.constraints.Constraint):
     back bit for bit, projecting twice is projecting once, and the result obeys the set after rounding to the weights' own
     type. A group that holds NaN or inf has no nearest point; it comes back as it is and touches no other group.
 
-    A subclass is one file: a frozen dataclass whose fields are made by `hyperparameter` and whose `project` is the formula.
-    It works as `kernel_constraint=` in any Keras layer, and saves and loads with it.
+    A subclass is one file: a dataclass (frozen, `eq=False` as tensors do not compare) whose fields are made by
+    `hyperparameter` and whose `project` is the formula. It works as `kernel_constraint=` in any Keras layer, and saves and loads with it.
 
     Attributes:
       axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a vector or
@@ -75,6 +75,12 @@ class Constraint(keras.constraints.Constraint):
         object.__setattr__(self, "axis", checked_axis(self.axis))
         for field in self.hyperparameters():
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constraint) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     def __call__(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """Projects weights onto the set.
@@ -264,6 +270,11 @@ class Constraint(keras.constraints.Constraint):
                 f"{low}={lows[wrong[0]]:g} is above {high}={highs[wrong[0]]:g}{when}, so no weights are feasible; "
                 f"lower {low} or raise {high}."
             )
+
+    def _key(self) -> tuple:
+        """What makes two constraints equal; a tensor or a variable is equal to itself only."""
+        values = (id(value) if _is_tensor(value) else value for value in self.bounds().values())
+        return type(self), self.axis, *values
 
     def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns]:
         w = tf.convert_to_tensor(w)

@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint, hyperparameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Box(Constraint):
     """Weights from `min_value` to `max_value`: the box { x : a <= x_i <= b }.
 

@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint, hyperparameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class L1Ball(Constraint):
     """Groups whose magnitudes sum to at most `max_value`: the ball { x : sum |x_i| <= c }.
 

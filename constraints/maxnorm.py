@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint, hyperparameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MaxNorm(Constraint):
     """Groups of l2 norm at most `max_value`: the ball { x : ||x|| <= c }.
 

@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint, hyperparameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MinMaxNorm(Constraint):
     """Groups of l2 norm from `min_value` to `max_value`: the shell { x : a <= ||x|| <= b }.
 

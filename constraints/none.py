@@ -9,7 +9,7 @@ import tensorflow as tf
 from constraints.base import Constraint
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Unconstrained(Constraint):
     """All weights: the whole space, where every point is its own nearest.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from constraints.base import Constraint
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class NonNeg(Constraint):
     """Weights of at least 0: the orthant { x : x >= 0 }.
 

@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint, hyperparameter
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TopK(Constraint):
     """Groups with at least a share `sparsity` of exact zeros: { x : at most k non-zeros }, k = n - round(sparsity n).
 

@@ -10,7 +10,7 @@ from constraints import numerics
 from constraints.base import Constraint
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class UnitNorm(Constraint):
     """Groups of l2 norm 1: the unit sphere { x : ||x|| = 1 }.
 

@@ -1,8 +1,8 @@
 """Batches: which examples a step sees.
 
-The order of the examples is a pure function of the seed and the step, so a run that is continued sees what it would have
-seen, and a run on more replicas sees the same global batches. Every replica is handed the whole global batch (its indices,
-where the data is in memory) and takes its own contiguous part.
+The order of the examples is a pure function of the seed and the step, so a run that is continued sees what it would
+have seen, and a run on more replicas sees the same global batches. Every replica is handed the whole global batch (its
+indices, where the data is in memory) and takes its own contiguous part.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class InMemory:
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
         self.arrays = strategy.experimental_distribute_values_from_function(
-            lambda context: (tf.constant(split.features), tf.constant(split.labels, tf.int32))
+            lambda _: (tf.constant(split.features), tf.constant(split.labels, tf.int32))
         )
         self._num_examples = split.num_examples
         self._batch_size = batch_size
         self._seed = seed
-        # Both follow from the step, so neither is saved: the first batch after a restart finds another epoch and shuffles.
+        # Both follow from the step, so neither is saved: the first batch after a restart finds no epoch and shuffles.
         self._permutation = tf.Variable(tf.range(split.num_examples), trainable=False)
         self._epoch = tf.Variable(np.int64(-1), trainable=False)
 
@@ -70,7 +70,7 @@ class InMemory:
         """Nothing to do: a step's batch follows from its number."""
 
     def train_batch(self, step: tf.Tensor) -> tf.Tensor:
-        """Indices of the step's examples, int32 [batch_size]; the examples that do not fill a batch sit an epoch out."""
+        """Indices of the step's examples, int32 [batch_size]; examples that do not fill a batch sit an epoch out."""
         steps_per_epoch = self._num_examples // self._batch_size
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
 

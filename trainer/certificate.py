@@ -24,8 +24,8 @@ def certify(targets: Sequence[Target], step: int) -> dict[str, Any]:
       step: the step whose bounds hold.
 
     Returns:
-      `feasible`, `step`, and for each target a dictionary: rule, set, path, shape, bound, groups, largest violation (the
-      distance to the set, relative to the group's norm), the tolerance it is held to, zeros, near zeros and norms.
+      `feasible`, `step`, and for each target a dictionary: rule, set, path, shape, bound, groups, largest violation
+      (the distance to the set, relative to the group's norm), the tolerance it is held to, zeros, near zeros and norms.
     """
     entries = [_entry(target, step) for target in targets]
     return {
@@ -69,12 +69,14 @@ def printed(certificate: dict[str, Any]) -> str:
 def _entry(target: Target, step: int) -> dict[str, Any]:
     constraint = target.constraint.at(step)
     weights = tf.convert_to_tensor(target.variable)
-    norms = constraint.norm(weights, axes=target.axes).numpy().ravel()
-    distances = constraint.distance(weights, axes=target.axes).numpy().ravel()
+    # As float64 weights, so that nothing is forgiven for having been rounded to a narrower type.
+    exact = tf.cast(weights, tf.float64)
+    norms = constraint.norm(exact, axes=target.axes).numpy().ravel()
+    distances = constraint.distance(exact, axes=target.axes).numpy().ravel()
     # A group of norm zero can be infeasible only on a sphere, where its distance is the radius: compare with that.
     scale = np.maximum(np.maximum(norms, distances), np.finfo(np.float64).tiny)
     violations = distances / scale
-    finite = bool(np.isfinite(tf.cast(weights, tf.float64).numpy()).all())
+    finite = bool(np.isfinite(exact.numpy()).all())
     violation = float(violations.max(initial=0.0)) if finite else float("inf")
     tolerance = max(constraint.tolerance(weights.dtype), 1e-6)
     size = int(np.prod(weights.shape))

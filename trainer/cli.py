@@ -66,8 +66,8 @@ def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
       The settings of the run.
 
     Raises:
-      ValueError: an unknown name, a value out of range, or a flag that the chosen constraint, schedule or model does not
-        take; the message names the flag and the alternatives.
+      ValueError: an unknown name, a value out of range, or a flag that the chosen constraint, schedule or model does
+        not take; the message names the flag and the alternatives.
     """
     given = {name: flag_values[name].value for name in flag_values if flag_values[name].value is not None}
     hints = typing.get_type_hints(Config)
@@ -145,9 +145,9 @@ def _schedule_settings(name: str, options: dict[str, Any], field: str, final: fl
         options["value" if name == "constant" else "final"] = final
     try:
         return rulesfile.schedule_settings({"schedule": name, **options})
-    except rulesfile.MissingOption as error:
+    except rulesfile.MissingOptionError as error:
         raise ValueError(f"--schedule={name} needs --{words.get(error.option, error.option)}.") from None
-    except rulesfile.UnknownOption as error:
+    except rulesfile.UnknownOptionError as error:
         flag = words.get(error.option, error.option)
         takes = ", ".join(f"--{words.get(option, option)}" for option in error.taken)
         raise ValueError(f"--{flag} means nothing to --schedule={name}, which takes {takes}.") from None

@@ -30,8 +30,8 @@ def setting(default: Any, text: str, **limits: Any) -> Any:
     Args:
       default: the value when the user says nothing; None means "decided at the start of the run".
       text: one line for `--help`.
-      **limits: `above`, `minimum`, `below`, `maximum` (numbers), `choices` (a tuple), `point` or `interval` (the value is a
-        place in the run or a distance between repetitions, see `trainer.timeline`).
+      **limits: `above`, `minimum`, `below`, `maximum` (numbers), `choices` (a tuple), `point` or `interval` (the value
+        is a place in the run or a distance between repetitions, see `trainer.timeline`).
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 

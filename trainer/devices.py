@@ -9,8 +9,8 @@ def strategy(num_replicas: int | None) -> tf.distribute.MirroredStrategy:
     """Makes the strategy; call it before anything else touches a device.
 
     Args:
-      num_replicas: how many replicas; None takes every GPU, or one CPU where there is none. Without GPUs the CPU is split
-        into so many logical devices.
+      num_replicas: how many replicas; None takes every GPU, or one CPU where there is none. Without GPUs the CPU is
+        split into so many logical devices.
 
     Raises:
       ValueError: more replicas than there are GPUs.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import keras
 
-# Kernels whose last axis is not the unit. Everything else (dense, convolutional, recurrent, each gate apart) ends in its units.
+# Kernels whose last axis is not the unit. All others (dense, convolutional, recurrent gate by gate) end in their units.
 _FAN_IN: dict[tuple[type, str], tuple[int, ...]] = {
     # [height, width, channel, multiplier]: a filter sees one channel only.
     (keras.layers.DepthwiseConv1D, "kernel"): (0,),
@@ -41,7 +41,8 @@ def fan_in_axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[in
       variable: one of its weights, of any rank.
 
     Returns:
-      Axes of the variable; a group is the weights that differ in these axes only. A vector (a bias, a scale) is one group.
+      Axes of the variable; a group is the weights that differ in these axes only. A vector (a bias, a scale) is one
+      group.
     """
     rank = len(variable.shape)
     if rank <= 1:

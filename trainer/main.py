@@ -12,20 +12,24 @@ INTERRUPTED = 75
 
 def run(argv: list[str] | None = None) -> None:
     """Entry point of the program and of the console script."""
-    quiet.import_tensorflow()
-    from absl import app, flags
+    try:
+        quiet.import_tensorflow()
+        from absl import app, flags
 
-    from trainer import cli
+        from trainer import cli
 
-    cli.define()
-    flags.adopt_module_key_flags(cli)
-    app.run(_main, argv=argv)
+        cli.define()
+        flags.adopt_module_key_flags(cli)
+        app.run(_main, argv=argv)
+    except KeyboardInterrupt:
+        sys.exit("interrupted before the run began; nothing was written.")
 
 
 def _main(argv: list[str]) -> int:
     from absl import flags, logging
 
-    from trainer import certificate, cli, experiment, interrupts, rundir
+    from trainer import certificate, cli, experiment, interrupts, rundir, session
+    from trainer.progress import say
 
     if not flags.FLAGS["verbosity"].present:
         # TensorFlow and TFDS narrate at the level of information; --verbosity=0 brings that back.
@@ -37,18 +41,21 @@ def _main(argv: list[str]) -> int:
         directory = rundir.RunDirectory(config)
         directory.check()
         built = experiment.build(config)
-        print(experiment.variable_table(built), flush=True)
+        say(experiment.variable_table(built))
         if config.dry_run:
             return 0
-        with interrupts.listen() as interrupt:
-            result = experiment.run(built, directory, cli.as_flagfile(run_dir=str(directory.path)), interrupt)
+        training = session.Session(built, directory)
+        training.begin(cli.as_flagfile(run_dir=str(directory.path)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    with interrupts.listen() as interrupt:
+        result = training.run(interrupt)
+    training.close()
     if result is None:
         return INTERRUPTED
-    print(certificate.printed(result))
-    print(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
+    say(certificate.printed(result))
+    say(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
     return 0 if result["feasible"] else 1
 
 

@@ -34,7 +34,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):
 def build(config: Config, timeline: Timeline) -> keras.optimizers.Optimizer:
     """Makes the optimizer; call it under the strategy's scope.
 
-    Gradients are clipped by the step, not here: the optimizer would clip each replica's share before the shares are summed.
+    Gradients are clipped by the step, not here: the optimizer would clip each replica's share before they are summed.
     """
     rate = ScheduledRate(learning_rate(config, timeline))
     if config.optimizer == "sgd":
@@ -51,18 +51,20 @@ def learning_rate(config: Config, timeline: Timeline) -> Callable[[tf.Tensor], t
     """Makes the learning rate's schedule: a linear warm-up, then the chosen schedule to the end of the run.
 
     Raises:
-      ValueError: a final rate without a schedule, a schedule without one where it needs it, or a warm-up as long as the run.
+      ValueError: a final rate without a schedule, a schedule out of its range, or a warm-up as long as the run.
     """
     warmup = timeline.step(config.warmup, "--warmup")
     if warmup >= timeline.total_steps:
         raise ValueError(
-            f"--warmup={config.warmup} ({warmup} steps) leaves nothing of the run's {timeline.total_steps} steps; shorten it."
+            f"--warmup={config.warmup} ({warmup} steps) leaves nothing of the run's {timeline.total_steps} steps; "
+            "shorten it."
         )
     name = config.learning_rate_schedule
     if name == "constant":
         if config.final_learning_rate is not None:
             raise ValueError(
-                f"--final_learning_rate={config.final_learning_rate} needs a schedule; add --learning_rate_schedule=cosine."
+                f"--final_learning_rate={config.final_learning_rate} needs a schedule; "
+                "add --learning_rate_schedule=cosine."
             )
         schedule = schedules.constant(config.learning_rate)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,28 +13,38 @@ TERMINAL_INTERVAL = 0.2
 LOG_INTERVAL = 10.0
 
 
+def say(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
+    """Prints at once; training goes on in silence when nobody reads any more (`... | head`)."""
+    stream = stream or sys.stdout
+    try:
+        stream.write(text + end)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Progress:
     """Reports steps, rate and time left.
 
     Args:
       total_steps: the last step of the run.
-      stream: where lines go.
+      stream: where lines go; None for standard output.
       clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         total_steps: int,
-        stream: TextIO = sys.stdout,
+        stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._total = total_steps
-        self._stream = stream
+        self._stream = stream or sys.stdout
         self._clock = clock
         self._last = clock()
         # The first report is the first that a rate can be measured from: what came before it was mostly compilation.
         self._reference: tuple[int, float] | None = None
-        self._terminal = stream.isatty()
+        self._terminal = self._stream.isatty()
         self._open_line = False
 
     def step(self, step: int) -> None:
@@ -51,10 +62,6 @@ class Progress:
         self._last = self._clock()
         self._show(f"{self._status(step)}  {message}")
 
-    def note(self, message: str) -> None:
-        """Prints a line of its own."""
-        self._show(message)
-
     def _status(self, step: int) -> str:
         width = len(f"{self._total:,}")
         status = f"step {step:>{width},}/{self._total:,} {step / self._total:4.0%}"
@@ -67,8 +74,7 @@ class Progress:
 
     def _show(self, text: str, replaceable: bool = False) -> None:
         begin = "\r\x1b[K" if self._open_line else ""
-        self._stream.write(begin + text + ("" if replaceable else "\n"))
-        self._stream.flush()
+        say(begin + text, "" if replaceable else "\n", self._stream)
         self._open_line = replaceable
 
 

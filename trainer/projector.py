@@ -30,7 +30,7 @@ class Projector:
         self._total_steps = total_steps
 
     def project_fully(self, step: tf.Tensor) -> None:
-        """Projects every variable at once, whatever its interval and rate: the feasible point that training starts from."""
+        """Projects every variable whatever its interval and rate: to the feasible point that training starts from."""
         for target in self._targets:
             target.variable.assign(_projection(target, target.variable.value, step))
 

@@ -133,7 +133,7 @@ def _span(options: Mapping[str, Any], timeline: Timeline) -> tuple[int, int]:
         )
     if end > timeline.total_steps:
         raise ValueError(
-            f"end={end_text} (step {end}) is past the run's {timeline.total_steps} steps, so the final value would never be "
-            f"reached; end at 100% or train longer."
+            f"end={end_text} (step {end}) is past the run's {timeline.total_steps} steps, so the final value would "
+            "never be reached; end at 100% or train longer."
         )
     return begin, end

@@ -17,7 +17,7 @@ KEYS = ("constraint", "variables", "project_every", "rate")
 
 
 @dataclasses.dataclass
-class MissingOption(ValueError):
+class MissingOptionError(ValueError):
     """A schedule lacks an argument it cannot do without."""
 
     schedule: str
@@ -28,7 +28,7 @@ class MissingOption(ValueError):
 
 
 @dataclasses.dataclass
-class UnknownOption(ValueError):
+class UnknownOptionError(ValueError):
     """A schedule was given an argument it does not take."""
 
     schedule: str
@@ -49,8 +49,8 @@ def load(path: str) -> tuple[RuleSettings, ...]:
       The rules in the file's order, at least one.
 
     Raises:
-      ValueError: the file cannot be read, is not TOML, or a rule has an unknown key, a missing key or a value of the wrong
-        type; the message names file, rule and key.
+      ValueError: the file cannot be read, is not TOML, or a rule has an unknown key, a missing key or a value of the
+        wrong type; the message names file, rule and key.
     """
     try:
         with open(path, "rb") as file:
@@ -89,8 +89,8 @@ def schedule_settings(table: Mapping[str, Any]) -> ScheduleSettings:
       The schedule's settings; places in the run are still texts.
 
     Raises:
-      MissingOption: an argument without a default was left out.
-      UnknownOption: an argument the schedule does not take.
+      MissingOptionError: an argument without a default was left out.
+      UnknownOptionError: an argument the schedule does not take.
       ValueError: an unknown schedule, or an argument of the wrong type.
     """
     options = {key: value for key, value in table.items() if key != "schedule"}
@@ -98,11 +98,11 @@ def schedule_settings(table: Mapping[str, Any]) -> ScheduleSettings:
     parameters = inspect.signature(schedules.SCHEDULES[name]).parameters
     for option, value in options.items():
         if option not in parameters:
-            raise UnknownOption(name, option, tuple(parameters))
+            raise UnknownOptionError(name, option, tuple(parameters))
         _check_option(option, value)
     for option, parameter in parameters.items():
         if parameter.default is parameter.empty and option not in (*options, "begin", "end"):
-            raise MissingOption(name, option)
+            raise MissingOptionError(name, option)
     if "values" in options:
         options["values"] = tuple(_number("values", value) for value in options["values"])
     if "boundaries" in options:

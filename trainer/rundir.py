@@ -34,7 +34,7 @@ class RunDirectory:
     def __init__(self, config: Config):
         self.path = pathlib.Path(config.directory())
         self._config = config
-        self._lock: Any = None
+        self._lock: int | None = None
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -56,7 +56,8 @@ class RunDirectory:
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in OWN)
         if foreign:
             raise ValueError(
-                f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; choose an empty or a new directory."
+                f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
+                "choose an empty or a new directory."
             )
         if self._config.overwrite:
             return False
@@ -103,14 +104,15 @@ class RunDirectory:
                 write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise ValueError(
-                f"--run_dir={self.path} cannot be written: {error.strerror or error}; choose a directory on a writable disk."
+                f"--run_dir={self.path} cannot be written: {error.strerror or error}; "
+                "choose a directory on a writable disk."
             ) from None
         return resumed
 
     def close(self) -> None:
         """Gives the lock back."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def _fresh(self) -> bool:
@@ -137,20 +139,18 @@ class RunDirectory:
             ) from None
 
     def _take_lock(self) -> None:
-        lock = open(self.path / LOCK, "a+")
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             # The system drops the lock with the process, however it ends, so a killed run never blocks the next one.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
+            holder = os.read(lock, 1000).decode().strip() or "another process"
+            os.close(lock)
             raise ValueError(
                 f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
             ) from None
-        lock.truncate(0)
-        lock.write(f"{socket.gethostname()}, process {os.getpid()}")
-        lock.flush()
+        os.truncate(lock, 0)
+        os.write(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode())
         self._lock = lock
 
 

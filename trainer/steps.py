@@ -18,8 +18,8 @@ class Chunk(NamedTuple):
     """What a chunk of steps returns.
 
     Attributes:
-      totals: float64 [4]: sums, over the steps since the totals were last zero, of the batches' mean loss, of the penalty
-        and of the batches' accuracy, and the number of these steps.
+      totals: float64 [4]: sums, over the steps since the totals were last zero, of the batches' mean loss, of the
+        penalty and of the batches' accuracy, and the number of these steps.
       measures: the projector's measures at the last step, zeros when they were not asked for.
       learning_rate: float32 scalar, the rate the last step used.
     """

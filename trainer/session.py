@@ -1,0 +1,170 @@
+"""A run under way: what is done between chunks, from the first step to the certificate."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import certificate, devices, experiment, loop, rundir, summaries
+from trainer.checkpoints import Checkpoints
+from trainer.experiment import Experiment
+from trainer.interrupts import Interrupt
+from trainer.progress import Progress, say
+from trainer.steps import Chunk
+
+
+class Session:
+    """Trains an experiment in its run directory, or goes on where an earlier session stopped.
+
+    Args:
+      built: the experiment.
+      directory: where the run is kept.
+    """
+
+    def __init__(self, built: Experiment, directory: rundir.RunDirectory):
+        self._experiment = built
+        self._directory = directory
+        self._state = built.state
+        self._checkpoints = Checkpoints(directory.checkpoints, built.model, built.optimizer, built.state, log=say)
+        self._summaries = summaries.Summaries(directory.path, built.targets)
+        self._report = Progress(built.timeline.total_steps)
+        self._start = 0
+        self._mark = 0, 0.0
+        self._last: dict[str, float] = {}
+
+    def begin(self, flagfile: str) -> None:
+        """Takes the run directory and restores the newest checkpoint there is.
+
+        Args:
+          flagfile: the flags that make this run.
+
+        Raises:
+          ValueError: the directory cannot be used, or none of its checkpoints is whole.
+        """
+        resumed = self._directory.open(flagfile, experiment.facts(self._experiment))
+        step = self._checkpoints.restore() if resumed else None
+        if resumed:
+            summaries.rewind(self._directory.path, -1 if step is None else step)
+        if step is None:
+            settings = rundir.as_flags(self._experiment.config.identity())
+            self._summaries.begin(settings, experiment.card(self._experiment, settings))
+        where = f"continues at step {step:,}" if step is not None else "starts at step 0"
+        say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
+        self._start = step or 0
+
+    def run(self, interrupt: Interrupt) -> dict[str, Any] | None:
+        """Trains to the end.
+
+        Args:
+          interrupt: asked between chunks whether to save and stop.
+
+        Returns:
+          The certificate, also written as `certificate.json`; None when a signal stopped the run before its end.
+        """
+        config, timeline = self._experiment.config, self._experiment.timeline
+        self._experiment.train_source.seek(self._start)
+        self._mark = self._start, time.monotonic()
+        actions = [
+            loop.Every(timeline.interval(config.summary_every, "--summary_every"), self._summarise),
+            loop.Every(timeline.interval(config.eval_every, "--eval_every"), self._evaluate),
+            loop.Every(timeline.interval(config.histogram_every, "--histogram_every"), self._draw),
+            # Last, so that a checkpoint holds what the others changed.
+            loop.Every(timeline.interval(config.checkpoint_every, "--checkpoint_every"), self._save),
+        ]
+        step = loop.run(
+            self._experiment.steps,
+            self._state,
+            actions,
+            start=self._start,
+            total_steps=timeline.total_steps,
+            steps_per_loop=config.steps_per_loop,
+            measure_every=actions[0].interval,
+            report=self._report.step,
+            stop=lambda: interrupt.asked() or self._patience_is_over(),
+        )
+        if step < timeline.total_steps and not self._patience_is_over():
+            self._save(step)
+            self._summaries.close()
+            say(f"{interrupt.name}: saved at step {step:,}; the same command continues the run.")
+            return None
+        return self._finish(step)
+
+    def close(self) -> None:
+        """Gives the run directory back."""
+        self._directory.close()
+
+    def _summarise(self, step: int, chunk: Chunk) -> None:
+        loss, penalty, accuracy, count = np.asarray(self._state.totals)
+        values = {
+            "loss": loss / count,
+            "accuracy": accuracy / count,
+            "learning_rate": float(chunk.learning_rate),
+            "steps_per_second": self._steps_per_second(step),
+        }
+        if self._experiment.config.l1 or self._experiment.config.l2:
+            values["penalty"] = penalty / count
+        self._last = values
+        self._summaries.scalars("train", step, values | self._summaries.measures(chunk.measures.numpy()))
+        self._state.totals.assign(tf.zeros_like(self._state.totals))
+
+    def _steps_per_second(self, step: int) -> float:
+        (step_then, time_then), self._mark = self._mark, (step, time.monotonic())
+        return (step - step_then) / max(self._mark[1] - time_then, 1e-9)
+
+    def _evaluate(self, step: int, chunk: Chunk | None = None) -> None:
+        del chunk
+        result = self._experiment.steps.evaluate()
+        self._summaries.scalars("eval", step, result)
+        best_accuracy, best_loss, _ = np.asarray(self._state.best)
+        better = (result["accuracy"], -result["loss"]) > (best_accuracy, -best_loss)
+        if better:
+            self._state.best.assign([result["accuracy"], result["loss"], step])
+            self._state.waited.assign(0)
+            self._checkpoints.save_best()
+        else:
+            self._state.waited.assign_add(1)
+        if self._patience_is_over():
+            # This became the last step, and the last step projects fully.
+            self._experiment.steps.project_fully()
+        train = "".join(f"train {name} {self._last[name]:.4f}  " for name in ("loss", "accuracy") if name in self._last)
+        self._report.line(
+            step, f"{train}eval loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}{' *' if better else ''}"
+        )
+
+    def _draw(self, step: int, chunk: Chunk | None = None) -> None:
+        del chunk
+        self._summaries.histograms(step)
+
+    def _save(self, step: int, chunk: Chunk | None = None) -> None:
+        del step, chunk
+        # What a checkpoint promises to be on disk must be there before it.
+        self._summaries.flush()
+        self._checkpoints.save()
+
+    def _patience_is_over(self) -> bool:
+        patience = self._experiment.config.early_stopping
+        return patience is not None and int(self._state.waited.numpy()) >= patience
+
+    def _finish(self, step: int) -> dict[str, Any]:
+        built = self._experiment
+        if step < built.timeline.total_steps:
+            say(f"stopped early at step {step:,}: no better evaluation for {built.config.early_stopping}.")
+            self._save(step)
+        best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
+        evaluation = built.steps.evaluate()
+        document = {
+            **certificate.certify(built.targets, step),
+            "evaluation": evaluation,
+            "best": {"accuracy": best_accuracy, "loss": best_loss, "step": int(best_step)},
+            "replicas": {
+                "count": built.strategy.num_replicas_in_sync,
+                "identical": devices.copies_equal(built.model.variables),
+            },
+        }
+        self._summaries.close()
+        rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, json.dumps(document, indent=2) + "\n")
+        return document
