@@ -178,7 +178,9 @@ class Constraint(keras.constraints.Constraint):
     # What a set defines, on the canonical layout: [size, groups], one group a column.
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """The formula: nearest feasible point of each column; returns `x` itself, to the bit, where that is feasible.
+        """The formula: the nearest feasible point of each column.
+
+        Where x is feasible, or a group holds NaN or inf, it must return x itself, to the bit.
 
         Args:
           x: float64 [size, groups].
@@ -213,8 +215,10 @@ class Constraint(keras.constraints.Constraint):
         """
         x = tf.cast(w, tf.float64)
         p = self.project(x, w.dtype)
-        # The weights themselves, not their float64 copy: the cast flushes subnormals to zero.
-        same = tf.equal(p, x) | ~numerics.finite_groups(x)
+        # The weights themselves, not their float64 copy, whose subnormals were flushed to zero. Bits, as NaN equals nothing.
+        same = tf.equal(tf.bitcast(p, tf.int64), tf.bitcast(x, tf.int64))
+        if w.dtype == tf.float64:
+            same |= tf.equal(p, x)  # Times 1 flushed subnormals too.
         return tf.where(same, w, self.rounded(p, x, w.dtype))
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

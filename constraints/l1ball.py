@@ -35,7 +35,8 @@ class L1Ball(Constraint):
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         bound = self.value("max_value")
         magnitude = tf.abs(x)
-        inside = tf.reduce_sum(magnitude, axis=0) <= bound * (1.0 + numerics.slack(x.shape[0]))
+        total = tf.reduce_sum(magnitude, axis=0)
+        inside = (total <= bound * (1.0 + numerics.slack(x.shape[0]))) | ~tf.math.is_finite(total)
         z = magnitude - tf.reduce_max(magnitude, axis=0)
         shrunk = tf.maximum(z - _threshold(z, bound, ~inside), 0.0)
         outside = tf.where(shrunk > 0.0, tf.sign(x) * shrunk, 0.0)
@@ -64,12 +65,11 @@ def _threshold(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     """
 
     def excess(t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        support = z > t
-        count = tf.reduce_sum(tf.cast(support, tf.float64), axis=0)
-        return count, tf.reduce_sum(tf.where(support, z, 0.0), axis=0)
+        over = tf.nn.relu(z - t)
+        return tf.reduce_sum(tf.sign(over), axis=0), tf.reduce_sum(over, axis=0)
 
     def improve(t: tf.Tensor, count: tf.Tensor, total: tf.Tensor, moving: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        better = tf.where(moving, tf.maximum(t, (total - bound) / tf.maximum(count, 1.0)), t)
+        better = tf.where(moving, t + tf.maximum(total - bound, 0.0) / tf.maximum(count, 1.0), t)
         fewer, rest = excess(better)
         return better, fewer, rest, moving & (fewer < count)
 

@@ -33,7 +33,14 @@ class MaxNorm(Constraint):
         bound = self.value("max_value")
         norm = numerics.l2(x, dtype)
         inside = norm <= bound * (1.0 + numerics.slack(x.shape[0]))
-        return x * tf.where(inside, tf.ones_like(norm), bound / norm)
+        return x * tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), bound / norm)
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if w.dtype != tf.float32 or numerics.in_xla():
+            return super().nearest(w)
+        # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
+        inside = tf.reduce_all(numerics.l2_at_most(w) <= self.value("max_value"))
+        return tf.cond(inside, lambda: w, lambda: super(MaxNorm, self).nearest(w))
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         norm = numerics.l2(tf.cast(w, tf.float64), w.dtype)

@@ -37,13 +37,20 @@ class MinMaxNorm(Constraint):
         norm = numerics.l2(x, dtype)
         room = numerics.slack(x.shape[0]) * high + tf.where(self._thin(x, dtype), self._rounding(x, dtype), 0.0)
         inside = (norm >= low - room) & (norm <= high + room)
-        unit = tf.where(norm > 0.0, x / tf.where(norm > 0.0, norm, 1.0), max(x.shape[0], 1) ** -0.5)
-        return tf.where(inside | tf.math.is_nan(norm), x, unit * tf.clip_by_value(norm, low, high))
+        scaled = x * tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm)
+        return tf.where(inside | (norm != 0.0), scaled, low * max(x.shape[0], 1) ** -0.5)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        grown = numerics.l2(x, dtype) < self.value("min_value")
-        directed = tf.where(grown, numerics.away_from_zero(p, dtype), numerics.toward_zero(p, dtype))
-        return tf.where(self._thin(x, dtype), numerics.nearest(p, dtype), directed)
+        def directed() -> tf.Tensor:
+            grown = numerics.l2(x, dtype) < self.value("min_value")
+            # Each way of rounding costs a pass or two, and most often none or all of the groups grow.
+            return tf.cond(
+                tf.reduce_any(grown),
+                lambda: tf.where(grown, numerics.away_from_zero(p, dtype), numerics.toward_zero(p, dtype)),
+                lambda: numerics.toward_zero(p, dtype),
+            )
+
+        return tf.cond(self._thin(x, dtype), lambda: numerics.nearest(p, dtype), directed)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 # An integer as wide as the float, so that one more or less is the next number away from or towards zero.
 _INTEGERS = {tf.float16: tf.int16, tf.bfloat16: tf.int16, tf.float32: tf.int32, tf.float64: tf.int64}
 _STORED_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
 
-# Weights that are exact but for the last bits of float64 ([4, 0] scaled to [2 - 2^-52, 0]) must not lose a float32 ulp.
-_NUDGE = 2.0**-48
+# Weights that are exact but for the last bits of float64 ([6, 0] scaled to [2 - 2^-52, 0]) must not lose a float32 ulp.
+_NUDGE_ULPS = 16
 
 
 def epsilon(dtype: tf.DType) -> float:
@@ -23,11 +24,19 @@ def quantum(dtype: tf.DType) -> float:
 
 
 def slack(size: int) -> float:
-    """Relative error that a float64 sum of `size` magnitudes, and `_NUDGE`, may leave in a norm.
+    """Relative error that a float64 sum of `size` magnitudes, and rounding back, may leave in a norm.
 
     A norm within it of its bound counts as on the bound; without it a projected group could be found outside again.
     """
-    return 2.0 * _NUDGE + size * 2.0**-52
+    return (4 * _NUDGE_ULPS + size) * 2.0**-52
+
+
+def in_xla() -> bool:
+    """Whether what is being traced will be compiled by XLA, which lacks the kernels of some shortcuts."""
+    graph = tf.compat.v1.get_default_graph()
+    # No public function tells; without this one, what works everywhere is always used.
+    known = getattr(control_flow_util, "GraphOrParentsInXlaContext", None)
+    return not tf.executing_eagerly() and (known is None or known(graph))
 
 
 def magnitude_bits(w: tf.Tensor) -> tf.Tensor:
@@ -61,10 +70,25 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
       float64 [groups].
     """
     if dtype != tf.float64:
-        return tf.sqrt(tf.reduce_sum(tf.square(x), axis=0))
+        return tf.sqrt(tf.reduce_sum(tf.square(x), axis=0)) if in_xla() else tf.math.reduce_euclidean_norm(x, axis=0)
     largest = tf.reduce_max(tf.abs(x), axis=0)
     unit = tf.where((largest > 0.0) & tf.math.is_finite(largest), largest, 1.0)
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
+
+
+def l2_at_most(w: tf.Tensor) -> tf.Tensor:
+    """An upper bound on the Euclidean norm of each column, in one cheap pass; not for XLA.
+
+    Args:
+      w: float32 [size, groups].
+
+    Returns:
+      float64 [groups], at least the norm and at most a little more; NaN or inf where w has NaN, inf or too large squares.
+    """
+    size = w.shape[0]
+    estimate = tf.cast(tf.math.reduce_euclidean_norm(w, axis=0), tf.float64)
+    # Squares below the smallest normal number are flushed to zero, at most size * 2^-126 in all.
+    return estimate * (1.0 + (size + 8) * 2.0**-24) + (size * 2.0**-126) ** 0.5
 
 
 def l1(x: tf.Tensor) -> tf.Tensor:
@@ -81,27 +105,30 @@ def toward_zero(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Rounds float64 to the nearest number of the type that is not larger in magnitude, so that no norm grows."""
     if dtype == tf.float64:
         return x
-    x = x * (1.0 + _NUDGE)
-    if dtype == tf.float16:
-        return _step_bits(x, dtype, beyond=True)
-    # Once the bits that the type lacks are cleared the cast is exact, or flushes a subnormal to zero.
-    kept = -(1 << (52 - _STORED_BITS[dtype]))
-    return tf.cast(
-        tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, tf.int64), tf.constant(kept, tf.int64)), tf.float64), dtype
-    )
+    return _step_bits(x, dtype, -1) if dtype == tf.float16 else _clear_bits(x, dtype, _NUDGE_ULPS)
 
 
 def away_from_zero(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Rounds float64 to the nearest number of the type that is not smaller in magnitude, so that no norm shrinks."""
     if dtype == tf.float64:
         return x
-    return _step_bits(x * (1.0 - _NUDGE), dtype, beyond=False)
+    return _step_bits(x, dtype, 1) if dtype == tf.float16 else _clear_bits(x, dtype, _surplus(dtype) - 1 - _NUDGE_ULPS)
 
 
-def _step_bits(x: tf.Tensor, dtype: tf.DType, beyond: bool) -> tf.Tensor:
+def _surplus(dtype: tf.DType) -> int:
+    """Two to the number of mantissa bits that float64 has and the type lacks."""
+    return 1 << (52 - _STORED_BITS[dtype])
+
+
+def _clear_bits(x: tf.Tensor, dtype: tf.DType, ulps: int) -> tf.Tensor:
+    """Adds float64 ulps to magnitudes and clears the bits that the type lacks: the cast is exact, or flushes a subnormal."""
+    bits = tf.bitwise.bitwise_and(tf.bitcast(x, tf.int64) + ulps, tf.constant(-_surplus(dtype), tf.int64))
+    return tf.cast(tf.bitcast(bits, tf.float64), dtype)
+
+
+def _step_bits(x: tf.Tensor, dtype: tf.DType, step: int) -> tf.Tensor:
+    """Rounds to nearest, then takes one step to the next number where that went the wrong way; right for subnormals too."""
     integer = _INTEGERS[dtype]
     y = tf.cast(x, dtype)
-    rounded, exact = tf.abs(tf.cast(y, tf.float64)), tf.abs(x)
-    if beyond:
-        return tf.bitcast(tf.bitcast(y, integer) - tf.cast(rounded > exact, integer), dtype)
-    return tf.bitcast(tf.bitcast(y, integer) + tf.cast(rounded < exact, integer), dtype)
+    missed = step * (tf.abs(x) - tf.abs(tf.cast(y, tf.float64))) > _NUDGE_ULPS * 2.0**-52 * tf.abs(x)
+    return tf.bitcast(tf.bitcast(y, integer) + step * tf.cast(missed, integer), dtype)

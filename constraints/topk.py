@@ -17,8 +17,8 @@ class TopK(Constraint):
 
     The nearest point of x keeps its k largest magnitudes and sets the rest to 0. Not convex; of equal magnitudes the first is
     kept, in row-major order, so exactly k remain. A group with k non-zeros or fewer stays. round takes halves to even, and
-    n is the number of weights in a group. The k-th magnitude is found by bisection on the magnitudes' bits, without a sort:
-    O(n) a pass, at most one pass per bit.
+    n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
+    (under XLA by bisection, O(n) a pass and at most one pass a bit).
 
     Attributes:
       sparsity: share of zeros, in [0, 1).
@@ -56,28 +56,35 @@ def _largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     Returns:
       bool [size, groups].
     """
-    highest_bit = 8 * bits.dtype.size - 2
-    # 16-bit integers lack kernels for some of what follows.
-    bits = tf.cast(bits, tf.int32) if bits.dtype == tf.int16 else bits
-    highest = tf.constant(1 << highest_bit, bits.dtype)
-
-    def reached(threshold: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.cast(bits >= threshold, tf.int32), axis=0)
-
-    def refine(bit: tf.Tensor, threshold: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        higher = reached(threshold + bit)
-        enough = higher >= kept
-        return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
-
-    groups = bits.shape[1]
-    start = highest, tf.zeros([groups], bits.dtype), tf.fill([groups], bits.shape[0])
-    _, threshold, count = tf.while_loop(
-        lambda bit, threshold, count: (bit > 0) & tf.reduce_any(count != kept), refine, start
-    )
+    threshold = _kth_by_bisection(bits, kept) if numerics.in_xla() else _kth_by_selection(bits, kept)
+    count = tf.reduce_sum(tf.cast(bits >= threshold, tf.int32), axis=0)
 
     def first_of_equals() -> tf.Tensor:
-        above, equal = bits > threshold, bits == threshold
+        above, equal = bits > threshold, tf.equal(bits, threshold)
         room = kept - tf.reduce_sum(tf.cast(above, tf.int32), axis=0)
         return above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=0) <= room))
 
     return tf.cond(tf.reduce_any(count != kept), first_of_equals, lambda: bits >= threshold)
+
+
+def _kth_by_selection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    """The `kept`-th largest entry of each column [groups], by a kernel that XLA lacks."""
+    if 0 in bits.shape:
+        return tf.zeros([bits.shape[1]], bits.dtype)
+    return tf.raw_ops.NthElement(input=tf.transpose(bits), n=tf.maximum(kept - 1, 0), reverse=True)
+
+
+def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    """The same, or any number that as many entries reach: settles one bit a pass."""
+
+    def refine(bit: tf.Tensor, threshold: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        higher = tf.reduce_sum(tf.cast(bits >= threshold + bit, tf.int32), axis=0)
+        enough = higher >= kept
+        return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
+
+    start = (
+        tf.constant(1 << (8 * bits.dtype.size - 2), bits.dtype),
+        tf.zeros([bits.shape[1]], bits.dtype),
+        tf.fill([bits.shape[1]], bits.shape[0]),
+    )
+    return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != kept), refine, start)[1]

@@ -26,8 +26,8 @@ class UnitNorm(Constraint):
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         norm = numerics.l2(x, dtype)
         on_sphere = tf.abs(norm - 1.0) <= numerics.epsilon(dtype) + numerics.slack(x.shape[0])
-        moved = tf.where(norm > 0.0, x / tf.where(norm > 0.0, norm, 1.0), max(x.shape[0], 1) ** -0.5)
-        return tf.where(on_sphere | tf.math.is_nan(norm), x, moved)
+        scaled = x * tf.where(on_sphere | ~tf.math.is_finite(norm), tf.ones_like(norm), 1.0 / norm)
+        return tf.where(norm != 0.0, scaled, max(x.shape[0], 1) ** -0.5)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)

@@ -77,7 +77,7 @@ def row_features(shape: tuple[int | None, ...], dtype: Any = np.float32) -> dict
     return {"row": tfds.features.Tensor(shape=shape, dtype=dtype), "label": tfds.features.Scalar(dtype=np.int64)}
 
 
-def prepare_rows(data_dir: Path, train: Sequence[Any], test: Sequence[Any] | None = None, **options: Any) -> Path:
+def prepare_rows(data_dir: Path, train: Any, test: Any = None, **options: Any) -> Path:
     """Prepares the data set `toy_rows` of rows of numbers."""
     labels, dtype = options.pop("labels", None), options.pop("dtype", np.float32)
     features = row_features(np.shape(train[0]), dtype)

@@ -132,9 +132,13 @@ def facts(experiment: Experiment) -> dict[str, Any]:
 
 def card(experiment: Experiment, settings: dict[str, Any]) -> str:
     """The run on one page of Markdown: its settings and its variables."""
-    lines = [f"# {experiment.config.model} on {experiment.config.dataset}", "", "| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in sorted(settings.items())]
-    return "\n".join([*lines, "", "```", variable_table(experiment), "```", ""])
+    constraint = " and ".join(sorted({rule.constraint for rule in experiment.config.rules}))
+    title = f"# {experiment.config.model} on {experiment.config.dataset} under {constraint}"
+    rows = [f"| {name} | {value} |" for name, value in sorted(settings.items())]
+    # The variables first: a card of TensorBoard shows ten lines before one has to scroll.
+    return "\n".join(
+        [title, "", "```", variable_table(experiment), "```", "", "| setting | value |", "|---|---|", *rows, ""]
+    )
 
 
 def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:

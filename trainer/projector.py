@@ -84,8 +84,7 @@ class Projector:
         def row() -> tf.Tensor:
             constraint = target.constraint.at(step)
             values = measures.measure(constraint, before, after, target.axes)
-            numbers = [values[name] for name in MEASURES] + list(constraint.bounds().values())
-            numbers = [tf.cast(number, tf.float64) for number in numbers]
+            numbers = [values[name] for name in MEASURES] + [constraint.value(name) for name in constraint.bounds()]
             return tf.pad(tf.stack(numbers), [[0, self.width() - len(numbers)]])
 
         return tf.cond(measure, row, lambda: tf.zeros([self.width()], tf.float64))

@@ -50,7 +50,7 @@ class Session:
         if resumed:
             summaries.rewind(self._directory.path, -1 if step is None else step)
         if step is None:
-            settings = rundir.as_flags(self._experiment.config.identity())
+            settings = summaries.readable(rundir.as_flags(self._experiment.config.identity()))
             self._summaries.begin(settings, experiment.card(self._experiment, settings))
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
@@ -118,7 +118,7 @@ class Session:
     def _evaluate(self, step: int, chunk: Chunk | None = None) -> None:
         del chunk
         result = self._experiment.steps.evaluate()
-        self._summaries.scalars("eval", step, result)
+        self._summaries.evaluation(step, result)
         best_accuracy, best_loss, _ = np.asarray(self._state.best)
         better = (result["accuracy"], -result["loss"]) > (best_accuracy, -best_loss)
         if better:
@@ -165,6 +165,7 @@ class Session:
                 "identical": devices.copies_equal(built.model.variables),
             },
         }
+        self._summaries.end(step, document["feasible"])
         self._summaries.close()
         rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, json.dumps(document, indent=2) + "\n")
         return document

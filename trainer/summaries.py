@@ -17,7 +17,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram import summary_v2 as histogram
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import summary as hparams
 from tensorboard.plugins.scalar import summary_v2 as scalar
 from tensorboard.plugins.text import summary_v2 as text
 
@@ -25,6 +26,7 @@ from trainer.projector import MEASURES
 from trainer.rules import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
+_TOTAL_SPARSITY = "sparsity/total"
 
 
 class Summaries:
@@ -41,20 +43,37 @@ class Summaries:
         self._sizes = np.array([np.prod(target.variable.shape, dtype=np.float64) for target in targets])
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
-    def begin(self, settings: Mapping[str, Any], card: str) -> None:
+    def begin(self, settings: Mapping[str, bool | int | float | str], card: str) -> None:
         """Writes what does not change: the dashboard's layout, the hyperparameters and the card of the run.
 
         Args:
-          settings: flag -> value, for the HParams dashboard.
+          settings: flag -> value, for the HParams dashboard; see `readable`.
           card: Markdown.
         """
-        values = {
-            name: value if isinstance(value, (bool, int, float)) else str(value) for name, value in settings.items()
-        }
-        metrics = [hparams.Metric("accuracy"), hparams.Metric("loss")]
         self._write("train", 0, [custom_scalar.pb(layout(self._targets)), text.text_pb("run", card)])
-        columns = [hparams.HParam(name) for name in sorted(values)]
-        self._write("eval", 0, [hparams.hparams_config_pb(columns, metrics), hparams.hparams_pb(values)])
+        # Neither a list of columns nor a group's name: with a list TensorBoard shows the first run's columns alone, and
+        # with the name derived from the values, equal runs as one. Left out, it gathers the columns of all runs, and of
+        # the metrics those written beside the hyperparameters.
+        self._write("eval", 0, [hparams.session_start_pb(settings)])
+
+    def end(self, step: int, feasible: bool) -> None:
+        """Writes that the run ended, and how: the HParams dashboard filters by it.
+
+        Args:
+          step: the last step.
+          feasible: whether every weight obeys its rule.
+        """
+        status = api_pb2.STATUS_SUCCESS if feasible else api_pb2.STATUS_FAILURE
+        self._write("eval", step, [hparams.session_end_pb(status)])
+
+    def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes an evaluation `{tag: value}`, and the sparsity that it was reached with.
+
+        Both become metrics of the HParams dashboard, which reads no others than the evaluation's.
+        """
+        zeros = sum(target.variable.numpy().size - np.count_nonzero(target.variable) for target in self._targets)
+        sparsity = {_TOTAL_SPARSITY: zeros / self._sizes.sum()} if self._targets else {}
+        self.scalars("eval", step, {**values, **sparsity})
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars `{tag: value}` of a step into `train` or `eval`."""
@@ -77,7 +96,7 @@ class Summaries:
             for i, field in enumerate(target.constraint.bounds()):
                 values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
         if self._targets:
-            values["sparsity/total"] = float(measured[:, 0] @ self._sizes / self._sizes.sum())
+            values[_TOTAL_SPARSITY] = float(measured[:, 0] @ self._sizes / self._sizes.sum())
         return values
 
     def histograms(self, step: int) -> None:
@@ -85,7 +104,10 @@ class Summaries:
         self._write(
             "train",
             step,
-            [histogram.histogram_pb(t.variable.path, np.asarray(t.variable).ravel()) for t in self._targets],
+            [
+                histogram.histogram_pb(f"weights/{target.variable.path}", np.asarray(target.variable).ravel())
+                for target in self._targets
+            ],
         )
 
     def flush(self) -> None:
@@ -109,24 +131,49 @@ class Summaries:
 
 
 def layout(targets: Sequence[Target]) -> layout_pb2.Layout:
-    """Lays out the custom-scalars dashboard: each norm against its bound, each sparsity, each distance."""
+    """Lays out the custom-scalars dashboard: each variable against its bound, then all of them, then the learning.
 
-    def chart(title: str, *tags: str) -> layout_pb2.Chart:
-        patterns = [f"^{re.escape(tag)}$" for tag in tags]
+    TensorBoard merges the layouts of several runs category by category and drops equal charts, so a variable's chart
+    says nothing that differs between runs but which of its measures is bounded.
+    """
+
+    def chart(title: str, *patterns: str) -> layout_pb2.Chart:
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 
-    paths = [target.variable.path for target in targets]
+    def against_bound(target: Target) -> layout_pb2.Chart:
+        path = re.escape(target.variable.path)
+        # A hyperparameter named after a measure bounds that measure; any other bounds the norm.
+        measure = next((field for field in target.constraint.bounds() if field in MEASURES), "norm")
+        # The measure of all groups, or its maximum and mean; the primary bound, or that and a second one.
+        return chart(f"{measure}: {target.variable.path}", f"^{measure}/{path}(/max|/mean)?$", f"^bound/{path}(/|$)")
+
     categories = {
-        "norm against bound": [chart(path, f"norm/{path}/max", f"norm/{path}/mean", f"bound/{path}") for path in paths],
-        "sparsity": [chart("sparsity", "sparsity/total", *(f"sparsity/{path}" for path in paths))],
-        "before the projection": [
-            chart("distance", *(f"distance/{path}" for path in paths)),
-            chart("active", *(f"active/{path}" for path in paths)),
+        "against the bound": [against_bound(target) for target in targets],
+        "all variables": [
+            chart("sparsity", "^sparsity/"),
+            chart("distance that each projection takes off", "^distance/"),
+            chart("share of groups on the boundary", "^active/"),
+        ],
+        "learning": [
+            chart("loss", "^loss$", "^penalty$"),
+            chart("accuracy", "^accuracy$"),
+            chart("learning rate", "^learning_rate$"),
         ],
     }
     return layout_pb2.Layout(
         category=[layout_pb2.Category(title=title, chart=charts) for title, charts in categories.items()]
     )
+
+
+def readable(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Settings as a dashboard shows them: lists as on the command line, and nothing for what is not set."""
+    shown = {}
+    for name, value in settings.items():
+        if isinstance(value, (list, tuple)):
+            value = ",".join(map(str, value))
+        if value is not None and value != "":
+            shown[name] = value if isinstance(value, (bool, int, float)) else str(value)
+    return shown
 
 
 def rewind(directory: pathlib.Path, step: int) -> None:

@@ -117,7 +117,8 @@ def _prepare(found: Any, name: str, built_in: bool, folder: Path) -> None:
         if not os.path.exists(place):  # On a file system without locks another process may have been faster.
             mended = "choose another data_dir or mend that" if isinstance(error, OSError) else "mend that"
             remedy = f"{mended}, then run `{command}`"
-            raise ValueError(f"Data set `{name}` cannot be prepared in {folder}: {error}; {remedy}.") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"Data set `{name}` cannot be prepared in {folder}: {reason}; {remedy}.") from error
 
 
 def _refuse_foreign_code(folder: Path) -> None:

@@ -1,0 +1,307 @@
+"""What a checkpoint holds, and what damage, a full disk or a kill may do to it; no training, no trace."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tiny
+from trainer import checkpoints, devices
+
+FEATURES = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+
+
+class Run:
+    """A network with dropout and adam that goes on by one eager step at a time."""
+
+    def __init__(self, directory, replicas: int = 1, keep: int = 3):
+        keras.utils.set_random_seed(3)
+        self.strategy = devices.strategy(replicas)
+        with self.strategy.scope():
+            layers = [keras.layers.Dense(5), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+            self.model = keras.Sequential([keras.Input((4,)), *layers])
+            self.optimizer = keras.optimizers.Adam(0.01)
+            self.optimizer.build(self.model.trainable_variables)
+        self.progress = checkpoints.Progress()
+        self.said: list[str] = []
+        self.checkpoints = checkpoints.Checkpoints(
+            directory, self.model, self.optimizer, self.progress, keep, self.said.append
+        )
+
+    def step(self) -> None:
+        def replica() -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(self.model(FEATURES, training=True) ** 2)
+            variables = self.model.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+
+        self.strategy.run(replica)
+        self.progress.totals.assign_add([1.0, 2.0, 3.0, 4.0])
+        self.progress.best.assign([0.5, 0.25, float(self.optimizer.iterations.numpy())])
+        self.progress.waited.assign_add(1)
+
+    def state(self) -> list[np.ndarray]:
+        progress = [self.progress.totals, self.progress.best, self.progress.waited]
+        return [value.numpy() for value in [*self.model.variables, *self.optimizer.variables, *progress]]
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A folder of the checkpoints of steps 1, 2 and 3, and the state at each."""
+    folder = tmp_path_factory.mktemp("three") / "checkpoints"
+    run, states = Run(folder), {}
+    for step in (1, 2, 3):
+        run.step()
+        run.checkpoints.save()
+        states[step] = run.state()
+    return folder, states
+
+
+@pytest.fixture
+def copied(three, tmp_path):
+    folder, states = three
+    return shutil.copytree(folder, tmp_path / "checkpoints"), states
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_everything_comes_back_bit_for_bit_and_goes_on_alike(tmp_path, replicas):
+    run = Run(tmp_path, replicas)
+    for _ in range(3):
+        run.step()
+    path = run.checkpoints.save()
+    assert path == tmp_path / "step-00000003"
+    saved = run.state()
+    for _ in range(3):
+        run.step()
+    expected = run.state()
+
+    again = Run(tmp_path, replicas)
+    assert not tiny.same_bits(again.state(), saved)
+    assert again.checkpoints.restore() == 3
+    assert tiny.same_bits(again.state(), saved)
+    assert devices.copies_equal([*again.model.variables, *again.optimizer.variables])
+    for _ in range(3):
+        again.step()
+    assert tiny.same_bits(again.state(), expected)
+    assert again.said == []
+
+
+def test_the_state_of_dropout_and_of_the_optimizer_is_in_the_file(copied):
+    folder, _ = copied
+    names_ = tf.train.load_checkpoint(str(folder / "step-00000003" / "state")).get_variable_to_shape_map()
+    assert any(name.startswith("seeds/") for name in names_)
+    assert sum("optimizer" in name for name in names_) >= 10
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    run = Run(tmp_path / "none")
+    before = run.state()
+    assert run.checkpoints.restore() is None
+    assert run.checkpoints.steps() == []
+    assert tiny.same_bits(run.state(), before)
+    assert not (tmp_path / "none").exists()
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def into_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def manifest(edit):
+    def damage(path):
+        content = json.loads(path.read_text())
+        edit(content)
+        path.write_text(json.dumps(content))
+
+    return damage
+
+
+def pointing_outside(path):
+    """Names a good file of another checkpoint in place of a damaged one of its own."""
+    content = json.loads(path.read_text())
+    own = next(name for name in content["files"] if "data" in name)
+    content["files"][f"../step-00000002/{own}"] = checkpoints._fingerprint(path.parent.parent / "step-00000002" / own)
+    del content["files"][own]
+    flip(path.parent / own)
+    path.write_text(json.dumps(content))
+
+
+FILES = {"data": "state.data-00000-of-00001", "index": "state.index", "manifest": "manifest.json"}
+DAMAGE = {
+    **{
+        f"{act.__name__}_{file}": (file, act)
+        for act in (flip, truncate, empty, os.remove, into_a_folder)
+        for file in FILES
+        # A manifest without its last line break, or with another digit in a checksum, is another case.
+        if (act, file) != (truncate, "manifest")
+    },
+    "half_a_manifest": ("manifest", lambda path: path.write_text(path.read_text()[: path.stat().st_size // 2])),
+    "garbage": ("manifest", lambda path: path.write_bytes(b"\xff\xfe\x00garbage")),
+    "a_list": ("manifest", lambda path: path.write_text("[]")),
+    "null": ("manifest", lambda path: path.write_text("null")),
+    "another_step": ("manifest", manifest(lambda content: content.update(step=2))),
+    "no_step": ("manifest", manifest(lambda content: content.pop("step"))),
+    "no_files": ("manifest", manifest(lambda content: content.update(files={}))),
+    "files_of_another_kind": ("manifest", manifest(lambda content: content.update(files=[["state.index", 1], [2, 3]]))),
+    "files_null": ("manifest", manifest(lambda content: content.update(files=None))),
+    "absolute_path": ("manifest", manifest(lambda content: content["files"].update({"/etc/passwd": "sha256:0"}))),
+    "parent": ("manifest", manifest(lambda content: content["files"].update({"..": "sha256:0"}))),
+    "pointing_outside": ("manifest", pointing_outside),
+    "data_unnamed": ("manifest", manifest(lambda content: content["files"].pop(FILES["data"]))),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_of_any_kind_is_passed_over_with_a_word(copied, name):
+    folder, states = copied
+    file, damage = DAMAGE[name]
+    damage(folder / "step-00000003" / FILES[file])
+    run = Run(folder)
+    assert run.checkpoints.restore() == 2
+    assert tiny.same_bits(run.state(), states[2])
+    assert len(run.said) == 1
+    assert run.said[0].startswith("checkpoint step-00000003 is passed over: ")
+
+
+def test_two_damaged_ones_are_passed_over_and_overwritten_in_time(copied):
+    folder, states = copied
+    flip(folder / "step-00000003" / FILES["data"])
+    os.remove(folder / "step-00000002" / FILES["index"])
+    run = Run(folder)
+    assert run.checkpoints.restore() == 1
+    assert tiny.same_bits(run.state(), states[1])
+    for step in (2, 3):
+        run.step()
+        run.checkpoints.save()
+        assert tiny.same_bits(run.state(), states[step])
+    again = Run(folder)
+    assert again.checkpoints.restore() == 3
+    assert tiny.same_bits(again.state(), states[3])
+    assert names(folder) == [f"step-0000000{step}" for step in (1, 2, 3)]
+
+
+def test_a_checkpoint_of_another_network_does_not_fit(copied):
+    folder, _ = copied
+    run = Run(folder)
+    wide = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), keras.layers.Dense(3)])
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizer.build(wide.trainable_variables)
+    other = checkpoints.Checkpoints(folder, wide, optimizer, run.progress, log=run.said.append)
+    with pytest.raises(ValueError, match="none of the checkpoints"):
+        other.restore()
+    assert len(run.said) == 3
+    assert all("does not fit this run" in line for line in run.said)
+
+
+def test_when_all_are_damaged_nothing_begins_in_silence(copied):
+    folder, _ = copied
+    for path in folder.glob("*/manifest.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match="none of the checkpoints in .* is whole; .*--overwrite"):
+        Run(folder).checkpoints.restore()
+
+
+def test_what_a_kill_left_behind_is_removed_and_nothing_else(copied):
+    folder, states = copied
+    for leftover in ("unfinished-00000004", "obsolete-step-00000001", "best/unfinished-00000003"):
+        (folder / leftover).mkdir(parents=True)
+        (folder / leftover / "state.index").write_text("half")
+    (folder / "notes.txt").write_text("mine")
+    run = Run(folder)
+    assert run.checkpoints.restore() == 3
+    assert tiny.same_bits(run.state(), states[3])
+    assert names(folder) == ["best", "notes.txt", "step-00000001", "step-00000002", "step-00000003"]
+    assert names(folder / "best") == []
+
+
+def test_the_newest_three_stay_and_the_best_one_beside_them(tmp_path):
+    run = Run(tmp_path)
+    states = {}
+    for step in range(1, 7):
+        run.step()
+        run.checkpoints.save()
+        states[step] = run.state()
+        if step in (1, 2):
+            assert run.checkpoints.save_best() == tmp_path / "best" / f"step-0000000{step}"
+    assert run.checkpoints.steps() == [6, 5, 4]
+    assert names(tmp_path) == ["best", "step-00000004", "step-00000005", "step-00000006"]
+    assert names(tmp_path / "best") == ["step-00000002"]
+    best = Run(tmp_path / "best")
+    assert best.checkpoints.restore() == 2
+    assert tiny.same_bits(best.state(), states[2])
+
+
+def test_saving_a_step_again_writes_what_is_there_now(copied):
+    folder, states = copied
+    run = Run(folder)
+    run.checkpoints.restore()
+    run.model.trainable_variables[0].assign(np.ones((4, 5)))
+    run.checkpoints.save()
+    again = Run(folder)
+    assert again.checkpoints.restore() == 3
+    assert tiny.same_bits(again.state(), run.state())
+    assert not tiny.same_bits(again.state(), states[3])
+
+
+FAILURES = {
+    "writing": (tf.train.Checkpoint, "write"),
+    "checksums": (checkpoints, "_fingerprint"),
+    "manifest": (checkpoints.json, "dumps"),
+    "syncing": (checkpoints, "_sync"),
+    "naming": (checkpoints.os, "rename"),
+}
+
+
+@pytest.mark.parametrize("where", FAILURES)
+def test_a_full_disk_leaves_the_earlier_checkpoints_good_and_no_leftovers(copied, monkeypatch, where):
+    folder, states = copied
+    run = Run(folder)
+    run.checkpoints.restore()
+    run.step()
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*FAILURES[where], full)
+        with pytest.raises(OSError, match="No space left"):
+            run.checkpoints.save()
+    assert names(folder) == ["step-00000001", "step-00000002", "step-00000003"]
+    again = Run(folder)
+    assert again.checkpoints.restore() == 3
+    assert tiny.same_bits(again.state(), states[3])
+    # Once there is room, the same save succeeds.
+    assert run.checkpoints.save() == folder / "step-00000004"
+    assert Run(folder).checkpoints.restore() == 4
+
+
+def test_a_file_that_grew_between_writing_and_renaming_is_noticed(copied):
+    folder, _ = copied
+    with open(folder / "step-00000003" / FILES["data"], "ab") as file:
+        file.write(b"x")
+    assert Run(folder).checkpoints.restore() == 2

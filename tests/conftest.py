@@ -1,0 +1,39 @@
+"""One process for all tests: two CPU devices, the program's own determinism, and a data folder of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+
+_DATA = pytest.StashKey[tempfile.TemporaryDirectory]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Test files make tensors while they are collected, before any fixture runs, and devices cannot be split after that.
+    config.stash[_DATA] = tempfile.TemporaryDirectory()
+    os.environ["TFDS_DATA_DIR"] = config.stash[_DATA].name
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    from trainer import quiet
+
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.experimental.enable_op_determinism()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _DATA in config.stash:
+        config.stash[_DATA].cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same seeds, whichever ran before it."""
+    import keras
+
+    keras.utils.set_random_seed(0)

@@ -1,0 +1,107 @@
+"""Tiny data and networks, and the trainer's parts put together around them as `trainer.experiment` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import models
+from trainer import batches, data, devices, optimizers, rules
+from trainer.config import Config, RuleSettings
+from trainer.projector import Projector
+from trainer.steps import Steps
+from trainer.timeline import Timeline
+
+EXAMPLES, FEATURES, CLASSES, BATCH = 26, 4, 3, 8
+STEPS_PER_EPOCH = EXAMPLES // BATCH
+
+
+def split(num_examples: int = EXAMPLES, shape: Sequence[int] = (FEATURES,), classes: int = CLASSES) -> data.Split:
+    """Random examples around one mean per class."""
+    rng = np.random.default_rng(num_examples)
+    labels = (np.arange(num_examples) % classes).astype(np.int32)
+    means = 2 * rng.standard_normal((classes, *shape))
+    features = means[labels] + rng.standard_normal((num_examples, *shape))
+    return data.Split(num_examples, features.astype(np.float32), labels)
+
+
+def streamed(memory: data.Split) -> data.Split:
+    """The same examples, from a stream."""
+
+    def stream() -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((memory.features, memory.labels))
+
+    return data.Split(memory.num_examples, None, None, stream=stream)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What an experiment holds, without its directory."""
+
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    targets: list[rules.Target]
+    projector: Projector
+    source: batches.Source
+    steps: Steps
+
+    def train(self, num_steps: int, measure: bool = False, totals: Any = None) -> Any:
+        """Makes steps, with totals from zero unless some are given."""
+        return self.steps.train(num_steps, np.zeros(4) if totals is None else totals, measure)
+
+    def variables(self) -> list[Any]:
+        """Weights, dropout seeds and optimizer state."""
+        return [*self.model.variables, *self.optimizer.variables]
+
+    def state(self) -> list[np.ndarray]:
+        """The values of `variables`."""
+        return [variable.numpy() for variable in self.variables()]
+
+    def reset(self, state: Sequence[np.ndarray]) -> None:
+        """Goes back to a state, as a restored checkpoint does; nothing is traced again."""
+        for variable, value in zip(self.variables(), state, strict=True):
+            variable.assign(value)
+
+
+def parts(
+    *rule_settings: RuleSettings,
+    replicas: int = 1,
+    total_steps: int = 60,
+    memory: data.Split | None = None,
+    train: data.Split | None = None,
+    judge: data.Split | None = None,
+    hidden_units: tuple[int, ...] = (5,),
+    dropout: float = 0.0,
+    **settings: Any,
+) -> Parts:
+    """Builds an mlp and everything that trains it; `settings` are those of `Config`."""
+    config = Config(rules=rule_settings or (RuleSettings(),), batch_size=BATCH, train_steps=total_steps, **settings)
+    memory = memory or split()
+    keras.utils.set_random_seed(config.seed)
+    strategy = devices.strategy(replicas)
+    timeline = Timeline(total_steps, STEPS_PER_EPOCH)
+    with strategy.scope():
+        model = models.REGISTRY["mlp"](memory.features.shape[1:], CLASSES, hidden_units=hidden_units, dropout=dropout)
+        targets = rules.match(config.rules, model, timeline)
+        for target in targets:
+            if config.l1 or config.l2:
+                target.variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+        optimizer = optimizers.build(config, timeline)
+        optimizer.build(model.trainable_variables)
+    projector = Projector(targets, total_steps)
+    source = batches.source(train or memory, BATCH, config.seed, strategy)
+    # Larger than what is left over, so that the last batch of an evaluation is padded.
+    judged = batches.source(judge or memory, 12, config.seed, strategy)
+    steps = Steps(strategy, model, optimizer, projector, source, judged, BATCH, config.clip_norm)
+    return Parts(strategy, model, optimizer, targets, projector, source, steps)
+
+
+def same_bits(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    """Whether two lists of arrays are equal to the last bit."""
+    return [np.asarray(value).tobytes() for value in left] == [np.asarray(value).tobytes() for value in right]
