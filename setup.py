@@ -19,6 +19,7 @@ setup(
         "importlib_resources>=6.4,<8",
         "keras>=3.15,<3.16",
         "numpy>=2.0,<3",
+        "requests>=2.32,<3",
         "scikit-learn>=1.6,<2",
         "tensorboard>=2.20,<2.22",
         "tensorflow>=2.21,<2.22",

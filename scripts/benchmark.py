@@ -82,11 +82,17 @@ def rates(config: Config) -> list[float]:
 def compare(network: Config, rounds: int, steps: int) -> dict[str, dict[str, float]]:
     """Median and quartiles of each variant's time for a step, and its ratio to the bare one within the same round."""
     times: dict[str, list[float]] = {}
-    own = {"model": network.model, "model_options": network.model_options, "dataset": network.dataset}
     for _ in range(rounds):
         for name, variant in variants(steps).items():
             # The mean over a run's intervals, not their median: what happens now and then is part of the cost.
-            speeds = rates(dataclasses.replace(variant, batch_size=network.batch_size, **own))
+            config = dataclasses.replace(
+                variant,
+                model=network.model,
+                model_options=network.model_options,
+                dataset=network.dataset,
+                batch_size=network.batch_size,
+            )
+            speeds = rates(config)
             times.setdefault(name, []).append(1e3 * statistics.fmean(1 / speed for speed in speeds))
             tf.keras.backend.clear_session()
     result = {}

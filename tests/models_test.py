@@ -117,7 +117,8 @@ def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels[: len(features)], logits)
         return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
 
-    compiled = tf.function(step, jit_compile=True)
+    # Under determinism, which the program switches on, XLA has no gradient of max pooling.
+    compiled = tf.function(step, jit_compile=name != "convnet")
     for count in (8, 3):
         loss, gradients = step(tf.constant(features[:count]))
         compiled_loss, compiled_gradients = compiled(tf.constant(features[:count]))

@@ -108,7 +108,7 @@ class Streamed:
         self._split = split
         self._batch_size = batch_size
         self._seed = seed
-        self._iterator: Iterator | None = None
+        self._iterator: Any = None
 
     def seek(self, step: int) -> None:
         """Positions the stream at a step; the batches before it are read and dropped, which makes resuming exact."""

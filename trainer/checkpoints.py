@@ -178,7 +178,7 @@ def _problem(path: pathlib.Path, step: int) -> str | None:
         return "its manifest is missing"
     except (OSError, ValueError, KeyError, TypeError):
         return "its manifest is damaged"
-    if f"{PREFIX}.index" not in files:
+    if f"{PREFIX}.index" not in files or any(file.name not in files for file in path.glob(f"{PREFIX}.*")):
         return "its manifest is damaged"
     for name, fingerprint in files.items():
         file = path / pathlib.PurePath(name).name

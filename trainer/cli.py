@@ -39,24 +39,28 @@ SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
     "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
 }
 
+# A learning rate has no flags for the values of a piecewise schedule.
+_RATE_SCHEDULES = tuple(name for name in schedules.SCHEDULES if name != "piecewise")
+
 
 def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines every flag of the program."""
     for field in dataclasses.fields(Config):
         if "help" in field.metadata:
             kind = _element_type(typing.get_type_hints(Config)[field.name])
-            _define(field.name, kind, field.default, _help(field.metadata), flag_values)
+            _define(field.name, kind, field.default, _help(field), flag_values)
     for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
         _define(name, kind, None, text, flag_values)
     _define("rules", str, None, "TOML file of several rules, in place of the flags of one.", flag_values)
     for name, takers in _hyperparameters().items():
-        field = takers[0][1]
-        names = ", ".join(name for name, _ in takers)
-        default = ", ".join(sorted({str(field.default) for _, field in takers}))
-        _define(name, float, None, f"{field.metadata['help']} For {names} (default: {default}).", flag_values)
-    for name, takers in _model_options().items():
-        defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in takers)
-        _define(name, takers[0][1], None, f"Model option (default: {defaults}).", flag_values)
+        texts: dict[str, list[str]] = {}
+        for constraint, field in takers:
+            texts.setdefault(f"{field.metadata['help']} (default: {field.default})", []).append(constraint)
+        text = " ".join(f"{', '.join(names)}: {words}" for words, names in texts.items())
+        _define(name, float, None, text, flag_values)
+    for name, options in _model_options().items():
+        defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in options)
+        _define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values)
 
 
 def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
@@ -76,7 +80,7 @@ def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
         if "help" in field.metadata and field.name in given:
             values[field.name] = _converted(field.name, given[field.name], hints[field.name])
     _known("model", values["model"], models.REGISTRY)
-    _known("learning_rate_schedule", values["learning_rate_schedule"], schedules.SCHEDULES, but=("piecewise",))
+    _known("learning_rate_schedule", values["learning_rate_schedule"], _RATE_SCHEDULES)
     return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
 
 
@@ -221,17 +225,18 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
         raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
 
 
-def _known(flag: str, name: str, registry: typing.Iterable[str], but: tuple[str, ...] = ()) -> None:
-    choices = [choice for choice in registry if choice not in but]
+def _known(flag: str, name: str, registry: typing.Iterable[str]) -> None:
+    choices = list(registry)
     if name not in choices:
         close = difflib.get_close_matches(name, choices, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise ValueError(f"--{flag}={name} is not known; {hint}choose from {', '.join(choices)}.")
 
 
-def _help(metadata: typing.Mapping[str, Any]) -> str:
-    choices = metadata.get("choices")
-    return f"{metadata['help']} One of {', '.join(choices)}." if choices else metadata["help"]
+def _help(field: dataclasses.Field) -> str:
+    registries: dict[str, typing.Iterable[str]] = {"model": models.REGISTRY, "learning_rate_schedule": _RATE_SCHEDULES}
+    choices = field.metadata.get("choices") or registries.get(field.name)
+    return f"{field.metadata['help']} One of {', '.join(choices)}." if choices else field.metadata["help"]
 
 
 def _written(value: Any) -> str:

@@ -154,5 +154,5 @@ def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:
             f"use {lower or num_replicas} or {lower + num_replicas}."
         )
     steps_per_epoch = num_examples // config.batch_size
-    total_steps = config.train_steps if config.train_steps is not None else config.epochs * steps_per_epoch
+    total_steps = config.train_steps or (config.epochs or 0) * steps_per_epoch
     return Timeline(total_steps, steps_per_epoch)

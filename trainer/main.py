@@ -28,7 +28,7 @@ def run(argv: list[str] | None = None) -> None:
 def _main(argv: list[str]) -> int:
     from absl import flags, logging
 
-    from trainer import certificate, cli, experiment, interrupts, rundir, session
+    from trainer import certificate, cli, experiment, failures, interrupts, rundir, session
     from trainer.progress import say
 
     if not flags.FLAGS["verbosity"].present:
@@ -49,9 +49,17 @@ def _main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    with interrupts.listen() as interrupt:
-        result = training.run(interrupt)
-    training.close()
+    try:
+        with interrupts.listen() as interrupt:
+            result = training.run(interrupt)
+    except Exception as error:
+        message = failures.described(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+    finally:
+        training.close()
     if result is None:
         return INTERRUPTED
     say(certificate.printed(result))

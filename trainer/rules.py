@@ -89,7 +89,7 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
 
 def build_constraint(rule: RuleSettings, timeline: Timeline) -> Constraint:
     """Makes the constraint of a rule, its schedules laid out over the run."""
-    values = {
+    values: dict[str, Any] = {
         name: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
         for name, value in rule.values.items()
     }

@@ -90,9 +90,7 @@ class Steps:
     def project_fully(self) -> None:
         """Moves the weights to the nearest feasible point."""
         step = self._optimizer.iterations.value
-        project = tf.function(
-            lambda: self._strategy.run(self._projector.project_fully, args=(step,)), autograph=False
-        )
+        project = tf.function(lambda: self._strategy.run(self._projector.project_fully, args=(step,)), autograph=False)
         project()
 
     def _train(self, num_steps: tf.Tensor, totals: tf.Tensor, measure: tf.Tensor, arrays: Any) -> Chunk:

@@ -1,0 +1,84 @@
+"""Tests of sparse groups."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from constraints import REGISTRY, schedules
+from tests import oracles
+from tests.oracles import DTYPES, bits
+
+TopK = REGISTRY["topk"]
+
+
+def test_exact_cases():
+    w = np.float32([[3.0, 0.0, 1.0], [-4.0, 0.5, 1.0], [1.0, 0.0, -1.0], [2.0, 0.0, 1.0]])
+    expected = np.float32([[3.0, 0.0, 1.0], [-4.0, 0.5, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(bits(TopK(0.5)(w)), bits(expected))
+    np.testing.assert_array_equal(TopK(0.5).active(expected), [True, False, True])
+    np.testing.assert_allclose(TopK(0.5).distance(w), [5**0.5, 0.0, 2**0.5])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ties_are_kept_by_index_and_the_share_is_exact(dtype, compiled):
+    rng = np.random.default_rng(0)
+    # Few distinct magnitudes of either sign, so that nearly every threshold is tied.
+    w = rng.choice([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], (30, 8)).astype(DTYPES[dtype])
+    project = tf.function(lambda w, sparsity: TopK(sparsity)(w), jit_compile=compiled)
+    for sparsity in (0.0, 0.1, 0.25, 0.5, 0.9, 0.99):
+        p = project(w, tf.constant(sparsity, tf.float64)).numpy()
+        np.testing.assert_array_equal(p.astype(np.float64), oracles.project("topk", w, sparsity=sparsity))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.8, 0.95])
+def test_no_support_of_that_size_is_nearer(sparsity):
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        w = rng.standard_normal(8)
+        kept = 8 - round(sparsity * 8)
+        best = min(np.sum(np.delete(w, support) ** 2) for support in map(list, itertools.combinations(range(8), kept)))
+        p = TopK(sparsity)(w).numpy()
+        assert np.count_nonzero(p) <= kept
+        np.testing.assert_allclose(np.sum((w - p) ** 2), best)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 10, 784, 785])
+def test_number_kept_is_rounded_half_to_even(size):
+    w = np.random.default_rng(2).standard_normal((size, 3)).astype(np.float32)
+    for sparsity in (0.1, 0.25, 0.5, 0.7, 0.9):
+        kept = size - round(sparsity * size)
+        np.testing.assert_array_equal(np.count_nonzero(TopK(sparsity)(w), axis=0), kept)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_subnormals_count_as_weights(compiled):
+    tiny = np.finfo(np.float32).smallest_subnormal
+    w = np.array([[tiny * 3], [tiny], [-tiny * 2], [0.0]], np.float32)
+    project = tf.function(TopK(0.5), jit_compile=compiled)
+    np.testing.assert_array_equal(bits(project(w)), bits(np.array([[tiny * 3], [0.0], [-tiny * 2], [0.0]], np.float32)))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_random_columns_of_very_different_sizes(dtype, compiled):
+    rng = np.random.default_rng(3)
+    w = (rng.standard_normal((200, 12)) * 10.0 ** rng.uniform(-3, 3, 12)).astype(DTYPES[dtype])
+    for sparsity in (0.2, 0.9):
+        p = tf.function(TopK(sparsity), jit_compile=compiled)(w).numpy()
+        np.testing.assert_array_equal(p.astype(np.float64), oracles.project("topk", w, sparsity=sparsity))
+
+
+def test_a_ramp_of_sparsity_ends_at_the_exact_share():
+    constraint = TopK(schedules.polynomial(0.0, 0.9, end=100))
+    w = np.random.default_rng(4).standard_normal((100, 10)).astype(np.float32)
+    shares = [np.mean(constraint.at(step)(w).numpy() == 0) for step in (0, 20, 50, 100, 200)]
+    assert shares[0] == 0 and shares == sorted(shares) and shares[-2:] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize("bad", [1.0, 1.5, -0.1, float("nan"), True, "0.5", schedules.linear(0.0, 1.0, end=3)])
+def test_sparsity_lies_from_0_to_below_1(bad):
+    with pytest.raises(ValueError, match="sparsity="):
+        TopK(bad)
