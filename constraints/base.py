@@ -53,16 +53,18 @@ def hyperparameter(
 class Constraint(keras.constraints.Constraint):
     """A set of weights, and the nearest point in it.
 
-    Calling it projects: `constraint(w)` is, for each group of weights, the nearest feasible point. A feasible point comes
-    back bit for bit, projecting twice is projecting once, and the result obeys the set after rounding to the weights' own
-    type. A group that holds NaN or inf has no nearest point; it comes back as it is and touches no other group.
+    Calling it projects: `constraint(w)` is, for each group of weights, the nearest feasible point. A feasible point
+    comes back bit for bit, projecting twice is projecting once, and the result obeys the set after rounding to the
+    weights' own type. A group that holds NaN or inf has no nearest point; it comes back as it is and touches no other
+    group.
 
     A subclass is one file: a dataclass (frozen, `eq=False` as tensors do not compare) whose fields are made by
-    `hyperparameter` and whose `project` is the formula. It works as `kernel_constraint=` in any Keras layer, and saves and loads with it.
+    `hyperparameter` and whose `project` is the formula. It works as `kernel_constraint=` in any Keras layer, and saves
+    and loads with it.
 
     Attributes:
-      axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a vector or
-        a scalar is one group.
+      axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
+        vector or a scalar is one group.
     """
 
     axis: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
@@ -93,7 +95,8 @@ class Constraint(keras.constraints.Constraint):
           The nearest feasible point: shape and type of `w`.
 
         Raises:
-          ValueError: a hyperparameter is a schedule (use `at(step)`), an axis does not exist, or `w` is not floating-point.
+          ValueError: a hyperparameter is a schedule (use `at(step)`), an axis does not exist, or `w` is not
+            floating-point.
         """
         w, columns = self._grouped(w, axes)
         return columns.restore(self.nearest(columns.columns(w)))
@@ -173,7 +176,10 @@ class Constraint(keras.constraints.Constraint):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Constraint:
         """Makes the constraint that `get_config` described."""
-        return cls(**{name: from_dict(value) if isinstance(value, dict) else value for name, value in config.items()})
+        values: dict[str, Any] = {
+            name: from_dict(value) if isinstance(value, dict) else value for name, value in config.items()
+        }
+        return cls(**values)
 
     # What a set defines, on the canonical layout: [size, groups], one group a column.
 
@@ -215,7 +221,8 @@ class Constraint(keras.constraints.Constraint):
         """
         x = tf.cast(w, tf.float64)
         p = self.project(x, w.dtype)
-        # The weights themselves, not their float64 copy, whose subnormals were flushed to zero. Bits, as NaN equals nothing.
+        # The weights themselves, not their float64 copy, whose subnormals were flushed to zero; and bits, as NaN equals
+        # nothing.
         same = tf.equal(tf.bitcast(p, tf.int64), tf.bitcast(x, tf.int64))
         if w.dtype == tf.float64:
             same |= tf.equal(p, x)  # Times 1 flushed subnormals too.
@@ -304,13 +311,13 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
             f"{field.name}={value!r} must be a number, a schedule or a tensor, not {type(value).__name__}."
         )
     try:
-        finite = math.isfinite(value)
+        number = float(value)
     except OverflowError:
-        finite = False
-    if not finite:
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{field.name}={value} must be finite; {_expected(field)}.")
-    _check_range(field, value, f"{field.name}={value:g}", touching=False)
-    return int(value) if field.metadata["integer"] else float(value)
+    _check_range(field, number, f"{field.name}={number:g}", touching=False)
+    return int(number) if field.metadata["integer"] else number
 
 
 def _check_range(field: dataclasses.Field, value: float, subject: str, touching: bool) -> None:

@@ -15,9 +15,9 @@ from constraints.base import Constraint, hyperparameter
 class Box(Constraint):
     """Weights from `min_value` to `max_value`: the box { x : a <= x_i <= b }.
 
-    The nearest point of x is `min(max(x, a), b)`, weight by weight. Convex, unique; inf is clipped, NaN stays in its own
-    weight. a is rounded up and b down to a number of the weights' type, so that a clipped weight obeys both; if none lies
-    between them, the number nearest to their middle is taken. O(n).
+    The nearest point of x is `min(max(x, a), b)`, weight by weight. Convex, unique; inf is clipped, NaN stays in its
+    own weight. a is rounded up and b down to a number of the weights' type, so that a clipped weight obeys both; if
+    none lies between them, the number nearest to their middle is taken. O(n).
 
     Attributes:
       max_value: b, at least a at every step.

@@ -42,7 +42,7 @@ class Columns:
         rank = shape.rank
         if axes is None:
             return cls(tuple(shape), tuple(range(max(rank - 1, min(rank, 1)))))
-        given = (axes,) if isinstance(axes, numbers.Integral) else tuple(axes)
+        given = tuple(axes) if isinstance(axes, (tuple, list)) else (int(axes),)
         outside = [axis for axis in given if not -rank <= axis < rank]
         if outside:
             raise ValueError(

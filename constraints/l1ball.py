@@ -16,9 +16,9 @@ class L1Ball(Constraint):
     """Groups whose magnitudes sum to at most `max_value`: the ball { x : sum |x_i| <= c }.
 
     The nearest point of x is `sign(x) * max(|x| - t, 0)`, where t makes the magnitudes sum to c; weights below t become
-    exactly 0. Convex, unique; inside the ball x stays. t is found by Newton's method on the magnitudes' excess over it, which
-    ends on the true support after a few passes and needs no sort: O(n) a pass. Magnitudes are taken relative to their
-    group's largest first, so that c far below the weights cancels nothing.
+    exactly 0. Convex, unique; inside the ball x stays. t is found by Newton's method on the magnitudes' excess over it,
+    which ends on the true support after a few passes and needs no sort: O(n) a pass. Magnitudes are taken relative to
+    their group's largest first, so that c far below the weights cancels nothing.
 
     Attributes:
       max_value: c above 0; a schedule may reach 0, where only the zero vector is left.
@@ -52,8 +52,8 @@ class L1Ball(Constraint):
 def _threshold(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     """Finds t in [-bound, 0] with sum(max(z - t, 0)) = bound, for each column with largest entry 0.
 
-    Newton's method from below: the sum is convex and decreasing in t, so t only grows and the support only shrinks; where it
-    no longer does, t is exact.
+    Newton's method from below: the sum is convex and decreasing in t, so t only grows and the support only shrinks;
+    where it no longer does, t is exact.
 
     Args:
       z: float64 [size, groups], each column's largest entry 0.

@@ -15,16 +15,16 @@ from constraints.base import Constraint, hyperparameter
 class MaxNorm(Constraint):
     """Groups of l2 norm at most `max_value`: the ball { x : ||x|| <= c }.
 
-    The nearest point of x is `x * min(1, c / ||x||)`. Convex; the point is unique, inside the ball it is x, and the zero
-    vector stays. One pass for the norms when all groups are inside, O(n) always.
+    The nearest point of x is `x * min(1, c / ||x||)`. Convex; the point is unique, inside the ball it is x, and the
+    zero vector stays. One pass for the norms when all groups are inside, O(n) always.
 
     Attributes:
       max_value: c above 0; a schedule may reach 0, where only the zero vector is left.
 
     References:
       Srebro, Rennie and Jaakkola, "Maximum-Margin Matrix Factorization", 2005.
-      Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from
-      Overfitting", 2014.
+      Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks
+      from Overfitting", 2014.
     """
 
     max_value: Any = hyperparameter(2.0, "Largest norm of a unit's incoming weights.", above=0.0)

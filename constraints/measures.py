@@ -22,8 +22,8 @@ def measure(
       axes: axes whose weights share one group; None for the constraint's own.
 
     Returns:
-      float64 scalars: `sparsity`, `norm_mean`, `norm_max` and `active` (share of groups on the boundary) of `after`, and
-      `distance`, the l2 norm of what projecting `before` fully would take off. Without weights all are 0.
+      float64 scalars: `sparsity`, `norm_mean`, `norm_max` and `active` (share of groups on the boundary) of `after`,
+      and `distance`, the l2 norm of what projecting `before` fully would take off. Without weights all are 0.
     """
     norms = constraint.norm(after, axes)
     distance = constraint.distance(before, axes)

@@ -15,10 +15,10 @@ from constraints.base import Constraint, hyperparameter
 class MinMaxNorm(Constraint):
     """Groups of l2 norm from `min_value` to `max_value`: the shell { x : a <= ||x|| <= b }.
 
-    The nearest point of x is `x * clip(||x||, a, b) / ||x||`. Convex only for a = 0; unique but for the zero vector, from
-    which every point of the inner sphere is equally far: there the point with all entries equal to a n^(-1/2) is taken,
-    n weights in a group. Between the spheres x stays. A shell thinner than the type's rounding is taken for a sphere.
-    O(n).
+    The nearest point of x is `x * clip(||x||, a, b) / ||x||`. Convex only for a = 0; unique but for the zero vector,
+    from which every point of the inner sphere is equally far: there the point with all entries equal to a n^(-1/2) is
+    taken, n weights in a group. Between the spheres x stays. A shell thinner than the type's rounding is taken for a
+    sphere. O(n).
 
     Attributes:
       max_value: b above 0; a schedule may reach 0.
@@ -37,7 +37,9 @@ class MinMaxNorm(Constraint):
         norm = numerics.l2(x, dtype)
         room = numerics.slack(x.shape[0]) * high + tf.where(self._thin(x, dtype), self._rounding(x, dtype), 0.0)
         inside = (norm >= low - room) & (norm <= high + room)
-        scaled = x * tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm)
+        scaled = x * tf.where(
+            inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm
+        )
         return tf.where(inside | (norm != 0.0), scaled, low * max(x.shape[0], 1) ** -0.5)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -61,7 +63,7 @@ class MinMaxNorm(Constraint):
         return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)
 
     def _rounding(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """How far rounding may take a norm from its bound: relative to the weights, and one quantum for each subnormal."""
+        """How far rounding may take a norm from its bound: relative to it, and one quantum for each subnormal."""
         return numerics.epsilon(dtype) * self.value("max_value") + numerics.quantum(dtype) * x.shape[0] ** 0.5
 
     def _thin(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

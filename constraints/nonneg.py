@@ -13,8 +13,8 @@ from constraints.base import Constraint
 class NonNeg(Constraint):
     """Weights of at least 0: the orthant { x : x >= 0 }.
 
-    The nearest point of x is `max(x, 0)`, weight by weight. Convex, unique; -0.0 is feasible and stays, inf stays, NaN stays
-    in its own weight. O(n), no rounding.
+    The nearest point of x is `max(x, 0)`, weight by weight. Convex, unique; -0.0 is feasible and stays, inf stays, NaN
+    stays in its own weight. O(n), no rounding.
 
     References:
       Lee and Seung, "Learning the parts of objects by non-negative matrix factorization", 1999.

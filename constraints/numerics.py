@@ -32,7 +32,11 @@ def slack(size: int) -> float:
 
 
 def in_xla() -> bool:
-    """Whether what is being traced will be compiled by XLA, which lacks the kernels of some shortcuts."""
+    """Whether what is being traced will be compiled by XLA, which lacks the kernels of some shortcuts.
+
+    A `tf.function` first traced outside XLA keeps the shortcuts; one that is called inside as well needs a trace for
+    each.
+    """
     graph = tf.compat.v1.get_default_graph()
     # No public function tells; without this one, what works everywhere is always used.
     known = getattr(control_flow_util, "GraphOrParentsInXlaContext", None)
@@ -83,7 +87,8 @@ def l2_at_most(w: tf.Tensor) -> tf.Tensor:
       w: float32 [size, groups].
 
     Returns:
-      float64 [groups], at least the norm and at most a little more; NaN or inf where w has NaN, inf or too large squares.
+      float64 [groups], at least the norm and at most a little more; NaN or inf where w has NaN, inf or too large
+      squares.
     """
     size = w.shape[0]
     estimate = tf.cast(tf.math.reduce_euclidean_norm(w, axis=0), tf.float64)
@@ -121,13 +126,13 @@ def _surplus(dtype: tf.DType) -> int:
 
 
 def _clear_bits(x: tf.Tensor, dtype: tf.DType, ulps: int) -> tf.Tensor:
-    """Adds float64 ulps to magnitudes and clears the bits that the type lacks: the cast is exact, or flushes a subnormal."""
+    """Adds float64 ulps and clears the bits that the type lacks, so that the cast is exact (or flushes a subnormal)."""
     bits = tf.bitwise.bitwise_and(tf.bitcast(x, tf.int64) + ulps, tf.constant(-_surplus(dtype), tf.int64))
     return tf.cast(tf.bitcast(bits, tf.float64), dtype)
 
 
 def _step_bits(x: tf.Tensor, dtype: tf.DType, step: int) -> tf.Tensor:
-    """Rounds to nearest, then takes one step to the next number where that went the wrong way; right for subnormals too."""
+    """Rounds to nearest, then steps to the next number where that went the wrong way; right for subnormals too."""
     integer = _INTEGERS[dtype]
     y = tf.cast(x, dtype)
     missed = step * (tf.abs(x) - tf.abs(tf.cast(y, tf.float64))) > _NUDGE_ULPS * 2.0**-52 * tf.abs(x)

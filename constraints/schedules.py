@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -99,7 +100,7 @@ def linear(initial: float, final: float, *, begin: int = 0, end: int) -> Schedul
 
 
 def polynomial(initial: float, final: float, *, begin: int = 0, end: int, power: float = 3.0) -> Schedule:
-    """Fast at first, slow at the end: `final + (initial - final) (1 - p)^power`, where p = (step - begin) / (end - begin).
+    """Fast, then slow: `final + (initial - final) (1 - p)^power`, where p = (step - begin) / (end - begin).
 
     With power 3 it is the usual ramp of a sparsity, which removes many weights while there is time to recover from it.
 
@@ -153,10 +154,10 @@ def exponential(initial: float, final: float, *, begin: int = 0, end: int) -> Sc
       ValueError: a value is not finite or 0, the signs differ, `begin` is negative, or `end` is not after `begin`.
     """
     schedule = _ramp("exponential", initial, final, begin, end)
-    if not (initial > 0 and final > 0 or initial < 0 and final < 0):
+    if min(initial, final) <= 0 <= max(initial, final):
         raise ValueError(
-            f"exponential: initial={initial:g} and final={final:g} must both be above 0 (or both below): no ratio leads "
-            f"from one to the other; use linear or polynomial to reach 0."
+            f"exponential: initial={initial:g} and final={final:g} must both be above 0 (or both below): no ratio "
+            f"leads from one to the other; use linear or polynomial to reach 0."
         )
     return schedule
 
@@ -175,12 +176,12 @@ def piecewise(boundaries: tuple[int, ...], values: tuple[float, ...]) -> Schedul
         raise ValueError(f"piecewise: boundaries={boundaries!r} and values={values!r} must be lists of numbers.")
     steps = tuple(_step("piecewise", "boundaries", step) for step in boundaries)
     numbers_ = tuple(_number("piecewise", "values", value) for value in values)
-    if not steps or any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+    if not steps or any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         raise ValueError(f"piecewise: boundaries={list(steps)} must be one or more increasing steps.")
     if len(numbers_) != len(steps) + 1:
         raise ValueError(
-            f"piecewise: {len(numbers_)} values for {len(steps)} boundaries; give {len(steps) + 1} values, one before the "
-            f"first boundary and one from each boundary on."
+            f"piecewise: {len(numbers_)} values for {len(steps)} boundaries; give {len(steps) + 1} values, one before "
+            f"the first boundary and one from each boundary on."
         )
     return _schedule("piecewise", boundaries=steps, values=numbers_)
 

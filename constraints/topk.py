@@ -15,9 +15,9 @@ from constraints.base import Constraint, hyperparameter
 class TopK(Constraint):
     """Groups with at least a share `sparsity` of exact zeros: { x : at most k non-zeros }, k = n - round(sparsity n).
 
-    The nearest point of x keeps its k largest magnitudes and sets the rest to 0. Not convex; of equal magnitudes the first is
-    kept, in row-major order, so exactly k remain. A group with k non-zeros or fewer stays. round takes halves to even, and
-    n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
+    The nearest point of x keeps its k largest magnitudes and sets the rest to 0. Not convex; of equal magnitudes the
+    first is kept, in row-major order, so exactly k remain. A group with k non-zeros or fewer stays. round takes halves
+    to even, and n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
     (under XLA by bisection, O(n) a pass and at most one pass a bit).
 
     Attributes:

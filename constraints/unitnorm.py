@@ -14,9 +14,9 @@ from constraints.base import Constraint
 class UnitNorm(Constraint):
     """Groups of l2 norm 1: the unit sphere { x : ||x|| = 1 }.
 
-    The nearest point of x is `x / ||x||`. Not convex; unique but for the zero vector, from which every point of the sphere is
-    equally far: there the point with all entries equal to n^(-1/2) is taken, n weights in a group. A group whose norm is 1 to
-    within the rounding of its type is on the sphere and stays. O(n).
+    The nearest point of x is `x / ||x||`. Not convex; unique but for the zero vector, from which every point of the
+    sphere is equally far: there the point with all entries equal to n^(-1/2) is taken, n weights in a group. A group
+    whose norm is 1 to within the rounding of its type is on the sphere and stays. O(n).
 
     References:
       Salimans and Kingma, "Weight Normalization: A Simple Reparameterization to Accelerate Training of Deep Neural

@@ -16,43 +16,51 @@ MISTAKES = {
     "constraint": (["--constraint=maxnrm"], ["--constraint=maxnrm", "maxnorm", "nonneg"]),
     "model": (["--model=mpl"], ["--model=mpl", "mlp", "convnet"]),
     "dataset": (["--dataset=digit"], ["digit", "digits"]),
-    "dataset_path": (["--dataset=../digits"], ["../digits"]),
-    "optimizer": (["--optimizer=sdg"], ["--optimizer=sdg", "sgd"]),
-    "schedule": (["--constraint=maxnorm", "--schedule=cosin"], ["--schedule=cosin", "cosine"]),
     "no_such_flag": (["--max_vale=2"], ["max_vale", "max_value"]),
-    "stray_word": (["maxnorm"], ["maxnorm", "--name=value"]),
     "pattern": (["--constraint=maxnorm", "--variables=nowhere*"], ["nowhere*", "hidden_1/kernel"]),
     "foreign_flag": (["--constraint=maxnorm", "--sparsity=0.5"], ["--sparsity", "maxnorm", "--max_value", "topk"]),
-    "value_without_constraint": (["--max_value=2"], ["--max_value", "none", "maxnorm"]),
     "foreign_model_option": (["--model=logistic", "--hidden_units=5"], ["--hidden_units", "logistic", "mlp"]),
     "schedule_of_nothing": (["--constraint=nonneg", "--schedule=linear"], ["nonneg", "--schedule"]),
-    "begin_without_schedule": (["--constraint=maxnorm", "--begin=5"], ["--begin", "--schedule"]),
     "no_initial_value": (["--constraint=maxnorm", "--schedule=linear", "--max_value=1"], ["--initial_value"]),
     "nan": (["--constraint=maxnorm", "--max_value=nan"], ["max_value", "nan", "finite"]),
     "inf": (["--constraint=maxnorm", "--max_value=inf"], ["max_value", "inf", "finite"]),
     "negative": (["--constraint=maxnorm", "--max_value=-1"], ["max_value", "-1", "above 0"]),
     "zero": (["--constraint=maxnorm", "--max_value=0"], ["max_value", "0"]),
-    "not_a_number": (["--constraint=maxnorm", "--max_value=two"], ["max_value", "two"]),
     "sparsity_one": (["--constraint=topk", "--sparsity=1"], ["sparsity", "1", "below 1"]),
-    "sparsity_negative": (["--constraint=topk", "--sparsity=-0.1"], ["sparsity", "-0.1"]),
     "min_above_max": (["--constraint=box", "--min_value=1", "--max_value=0.5"], ["min_value", "max_value"]),
     "begin_after_end": (
         ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--begin=50%", "--end=10%"],
         ["begin=50%", "end=10%"],
     ),
+    "learning_rate": (["--learning_rate=0"], ["--learning_rate", "above 0"]),
+    "batch_size": (["--batch_size=0"], ["--batch_size", "at least 1"]),
+    "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1438"]),
+    "batch_and_replicas": (["--batch_size=33", "--num_replicas=2"], ["33", "2 replicas", "32"]),
+    "epochs_and_steps": (["--epochs=1", "--train_steps=5"], ["--epochs", "--train_steps"]),
+    "steps_huge": ([f"--train_steps={10**20}"], ["train_steps", "at most"]),
+    "resume_nothing": (["--resume=must"], ["--resume=must", "no run"]),
+    "labels_outside": (["--num_classes=5"], ["label", "outside the classes 0..4"]),
+    "split": (["--eval_split=validation"], ["validation", "train", "test"]),
+    "convnet_on_table": (["--model=convnet", "--dataset=breast_cancer"], ["convnet", "(30,)"]),
+    "rules_missing": (["--rules=nowhere.toml"], ["nowhere.toml"]),
+}
+# As real, one process each, but more of the same kinds.
+MORE_MISTAKES = {
+    "dataset_path": (["--dataset=../digits"], ["../digits"]),
+    "optimizer": (["--optimizer=sdg"], ["--optimizer=sdg", "sgd"]),
+    "schedule": (["--constraint=maxnorm", "--schedule=cosin"], ["--schedule=cosin", "cosine"]),
+    "stray_word": (["maxnorm"], ["maxnorm", "--name=value"]),
+    "value_without_constraint": (["--max_value=2"], ["--max_value", "none", "maxnorm"]),
+    "begin_without_schedule": (["--constraint=maxnorm", "--begin=5"], ["--begin", "--schedule"]),
+    "not_a_number": (["--constraint=maxnorm", "--max_value=two"], ["max_value", "two"]),
+    "sparsity_negative": (["--constraint=topk", "--sparsity=-0.1"], ["sparsity", "-0.1"]),
     "end_past_the_run": (
         ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--end=5000", "--train_steps=100"],
         ["end=5000", "100 steps"],
     ),
     "end_nonsense": (["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--end=soon"], ["end", "soon"]),
-    "learning_rate": (["--learning_rate=0"], ["--learning_rate", "above 0"]),
     "learning_rate_nan": (["--learning_rate=nan"], ["--learning_rate", "nan"]),
-    "batch_size": (["--batch_size=0"], ["--batch_size", "at least 1"]),
-    "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1438"]),
-    "batch_and_replicas": (["--batch_size=33", "--num_replicas=2"], ["33", "2 replicas", "32"]),
     "epochs": (["--epochs=-1"], ["--epochs", "at least 1"]),
-    "epochs_and_steps": (["--epochs=1", "--train_steps=5"], ["--epochs", "--train_steps"]),
-    "steps_huge": ([f"--train_steps={10**20}"], ["train_steps", "at most"]),
     "l1": (["--l1=-0.1"], ["--l1", "at least 0"]),
     "clip_norm": (["--clip_norm=0"], ["--clip_norm", "above 0"]),
     "momentum": (["--optimizer=sgd", "--momentum=1"], ["--momentum", "below 1"]),
@@ -65,45 +73,60 @@ MISTAKES = {
     "summary_every": (["--summary_every=0"], ["--summary_every=0", "at least 1"]),
     "seed": (["--seed=-1"], ["--seed", "at least 0"]),
     "resume": (["--resume=perhaps"], ["--resume=perhaps", "auto"]),
-    "resume_nothing": (["--resume=must"], ["--resume=must", "no run"]),
     "replicas": (["--num_replicas=0"], ["--num_replicas", "at least 1"]),
-    "labels_outside": (["--num_classes=5"], ["5", "label"]),
-    "split": (["--eval_split=validation"], ["validation", "train", "test"]),
-    "convnet_on_table": (["--model=convnet", "--dataset=breast_cancer"], ["convnet", "(30,)"]),
     "shape_of_real_data": (["--input_shape=8,8,1"], ["input_shape", "synthetic"]),
-    "rules_missing": (["--rules=nowhere.toml"], ["nowhere.toml"]),
     "empty": (["--dataset="], ["--dataset"]),
 }
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def outcomes(mistakes, folders):
     """Every mistake, made in an empty folder of its own; the data is prepared before, so that nothing may appear."""
-    tfds_dir = tmp_path_factory.mktemp("data")
-    processes.succeed("--dry_run", f"--data_dir={tfds_dir}", cwd=tfds_dir)
-    processes.succeed("--dry_run", "--dataset=breast_cancer", "--model=mlp", f"--data_dir={tfds_dir}", cwd=tfds_dir)
-    before = processes.listing(tfds_dir)
+    data_dir = folders.mktemp("data")
+    for name in ("digits", "breast_cancer"):
+        processes.succeed("--dry_run", f"--dataset={name}", f"--data_dir={data_dir}", cwd=data_dir)
+    before = processes.listing(data_dir)
 
     def make(name):
-        folder = tmp_path_factory.mktemp(name)
-        result = processes.train(f"--data_dir={tfds_dir}", *MISTAKES[name][0], cwd=folder)
+        folder = folders.mktemp(name)
+        result = processes.train(f"--data_dir={data_dir}", *mistakes[name][0], cwd=folder)
         return result, processes.listing(folder)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = dict(zip(MISTAKES, pool.map(make, MISTAKES), strict=True))
-    assert processes.listing(tfds_dir) == before
+        made = dict(zip(mistakes, pool.map(make, mistakes), strict=True))
+    assert processes.listing(data_dir) == before
     return made
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gets_one_clear_message_and_leaves_nothing(outcomes, name):
-    result, created = outcomes[name]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return outcomes(MISTAKES, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def more_made(tmp_path_factory):
+    return outcomes(MORE_MISTAKES, tmp_path_factory)
+
+
+def check(outcome, words):
+    """One message, no traceback, no run, no file."""
+    result, created = outcome
     assert result.returncode not in (0, 75), result.stdout
     assert "Traceback" not in result.stdout + result.stderr
-    for word in MISTAKES[name][1]:
+    for word in words:
         assert word in result.stderr
-    assert "step" not in result.stdout  # No run was started.
+    assert "step" not in result.stdout
     assert created == {}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_clear_message_and_leaves_nothing(made, name):
+    check(made[name], MISTAKES[name][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE_MISTAKES)
+def test_and_so_do_others_of_its_kind(more_made, name):
+    check(more_made[name], MORE_MISTAKES[name][1])
 
 
 def test_a_run_directory_that_cannot_be_one(tmp_path):

@@ -1,4 +1,4 @@
-"""Which examples a step sees: each once an epoch, in an order that seed and step alone decide, shared among replicas."""
+"""Which examples a step sees: each once an epoch, in an order that seed and step decide, shared among replicas."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def taken(made, step: int) -> list[int]:
     return labels.numpy().tolist()
 
 
+def epoch_of(made, number: int) -> list[int]:
+    """Numbers of the examples of an epoch."""
+    steps = range(number * STEPS_PER_EPOCH, (number + 1) * STEPS_PER_EPOCH)
+    return [example for step in steps for example in taken(made, step)]
+
+
 def local(made):
     """The arrays of the first replica."""
     return tf.nest.map_structure(lambda value: getattr(value, "values", [value])[0], made.arrays)
@@ -50,7 +56,7 @@ def test_the_kind_of_source_follows_from_the_split(kind):
 @every_kind
 def test_an_epoch_shows_every_example_at_most_once_and_each_epoch_has_its_own_order(kind):
     made = source(kind)
-    epochs = [sum((taken(made, epoch * STEPS_PER_EPOCH + i) for i in range(STEPS_PER_EPOCH)), []) for epoch in range(5)]
+    epochs = [epoch_of(made, number) for number in range(5)]
     for epoch in epochs:
         assert len(set(epoch)) == len(epoch) == STEPS_PER_EPOCH * BATCH
     assert len({tuple(epoch) for epoch in epochs}) == 5
@@ -81,10 +87,10 @@ def test_the_seed_decides(kind):
 def test_a_buffer_smaller_than_the_data_keeps_every_promise(monkeypatch):
     monkeypatch.setattr(batches, "SHUFFLE_BUFFER", 5)
     made = source("stream")
-    epochs = [sum((taken(made, step) for step in range(STEPS_PER_EPOCH)), []) for _ in range(2)]
+    epochs = [epoch_of(made, number) for number in range(2)]
     assert all(len(set(epoch)) == STEPS_PER_EPOCH * BATCH for epoch in epochs)
     again = source("stream", step=STEPS_PER_EPOCH)
-    assert sum((taken(again, step) for step in range(STEPS_PER_EPOCH)), []) == epochs[1]
+    assert epoch_of(again, 1) == epochs[1]
 
 
 def test_any_step_of_any_epoch_can_be_asked_for_in_memory():

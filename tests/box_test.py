@@ -24,7 +24,8 @@ def test_exact_cases():
 def test_clipped_weights_obey_the_bounds_in_float64(dtype, low, high):
     w = np.linspace(-1, 1, 101).astype(DTYPES[dtype])
     p = Box(min_value=low, max_value=high)(w).numpy().astype(np.float64)
-    assert p.min() >= low * (1 - 1e-14 * np.sign(low)) and p.max() <= high * (1 + 1e-14 * np.sign(high))
+    assert p.min() >= low * (1 - 1e-14 * np.sign(low))
+    assert p.max() <= high * (1 + 1e-14 * np.sign(high))
     representable = np.unique(w[(w.astype(np.float64) >= low) & (w.astype(np.float64) <= high)]).astype(np.float64)
     assert set(representable) <= set(p), "a representable weight between the bounds was moved"
 

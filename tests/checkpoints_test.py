@@ -223,7 +223,7 @@ def test_when_all_are_damaged_nothing_begins_in_silence(copied):
     folder, _ = copied
     for path in folder.glob("*/manifest.json"):
         path.unlink()
-    with pytest.raises(ValueError, match="none of the checkpoints in .* is whole; .*--overwrite"):
+    with pytest.raises(ValueError, match=r"none of the checkpoints in .* is whole; .*--overwrite"):
         Run(folder).checkpoints.restore()
 
 

@@ -90,7 +90,8 @@ def test_result_is_feasible_nearest_and_final(case, dtype, shape):
     for scale in SCALES[dtype]:
         w = weights(case, dtype, shape, scale)
         p = constraint(w)
-        assert p.dtype == tf.as_dtype(dtype) and p.shape == shape
+        assert p.dtype == tf.as_dtype(dtype)
+        assert p.shape == shape
         p = oracles.array(p)
         allowed = SLACK[dtype] if case.exact else max(epsilon(dtype) * 1.01, SLACK[dtype])
         assert oracles.violation(case.name, p, **dict(case.values)) <= allowed
@@ -195,7 +196,8 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
     others = [0, 1, 3, 4]
     np.testing.assert_array_equal(bits(p[:, others]), bits(expected[:, others]))
     distance = case.constraint.distance(w).numpy()
-    assert np.isinf(distance[2]) and np.all(np.isfinite(distance[others]))
+    assert np.isinf(distance[2])
+    assert np.all(np.isfinite(distance[others]))
     if case.per_weight:
         others = [0, 1, 2, 4, 5, 6, 7]
         np.testing.assert_array_equal(bits(p[others, 2]), bits(expected[others, 2]))
@@ -327,5 +329,7 @@ def test_config_makes_an_equal_constraint(case):
         for axis in (None, 1, (0, -1)):
             constraint = REGISTRY[case.name](**values, axis=axis)
             again = type(constraint).from_config(constraint.get_config())
-            assert again == constraint and hash(again) == hash(constraint)
-            assert dict(again.bounds()) == values and list(again.bounds()) == [f.name for f in again.hyperparameters()]
+            assert again == constraint
+            assert hash(again) == hash(constraint)
+            assert dict(again.bounds()) == values
+            assert list(again.bounds()) == [f.name for f in again.hyperparameters()]

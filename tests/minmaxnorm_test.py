@@ -26,9 +26,12 @@ def test_both_bounds_hold_in_float64(dtype):
     w = (rng.standard_normal((200, 100)) * rng.uniform(0.001, 1, 100)).astype(oracles.DTYPES[dtype])
     constraint = MinMaxNorm(min_value=0.7, max_value=1.1)
     norms = np.linalg.norm(constraint(w).numpy().astype(np.float64), axis=0)
-    assert norms.min() >= 0.7 * (1 - 1e-13) and norms.max() <= 1.1 * (1 + 1e-13)
+    assert norms.min() >= 0.7 * (1 - 1e-13)
+    assert norms.max() <= 1.1 * (1 + 1e-13)
     # Both spheres and the shell between them were met.
-    assert norms.min() < 0.71 and norms.max() > 1.09 and np.any((norms > 0.75) & (norms < 1.05))
+    assert norms.min() < 0.71
+    assert norms.max() > 1.09
+    assert np.any((norms > 0.75) & (norms < 1.05))
 
 
 def test_a_zero_column_becomes_the_documented_point():
@@ -55,7 +58,8 @@ def test_a_shell_thinner_than_rounding_is_a_sphere(dtype, gap):
         p = constraint((w * oracles.DTYPES[dtype](scale)).astype(oracles.DTYPES[dtype])).numpy()
         norms = np.linalg.norm(p.astype(np.float64), axis=0)
         room = 1.1 * eps + oracles.quantum(dtype) * 50**0.5 + 1e-14
-        assert norms.min() >= 1 - room and norms.max() <= 1 + gap * eps + room
+        assert norms.min() >= 1 - room
+        assert norms.max() <= 1 + gap * eps + room
         np.testing.assert_array_equal(bits(constraint(p)), bits(p))
 
 
@@ -74,7 +78,8 @@ def test_bounds_must_be_in_order_at_every_step():
         MinMaxNorm(min_value=schedules.linear(0.0, 2.0, end=9), max_value=1.0)
     with pytest.raises(ValueError, match="at step"):
         MinMaxNorm(
-            min_value=schedules.piecewise([40, 50], [0.1, 1.0, 0.1]), max_value=schedules.linear(2.0, 0.5, begin=10, end=60)
+            min_value=schedules.piecewise([40, 50], [0.1, 1.0, 0.1]),
+            max_value=schedules.linear(2.0, 0.5, begin=10, end=60),
         )
     MinMaxNorm(min_value=schedules.linear(0.0, 1.0, end=9), max_value=schedules.linear(1.0, 2.0, end=9))
     with pytest.raises(ValueError, match="min_value=-1 is out of range"):

@@ -11,7 +11,8 @@ def test_everything_stays():
     w = np.float32([[np.nan, 1.0], [-0.0, 1e-45], [np.inf, 3.0]])
     np.testing.assert_array_equal(bits(constraint(w)), bits(w))
     np.testing.assert_array_equal(constraint.active(w), [False, False])
-    assert constraint.bounds() == {} and constraint.hyperparameters() == ()
+    assert constraint.bounds() == {}
+    assert constraint.hyperparameters() == ()
 
 
 def test_it_still_measures():

@@ -73,7 +73,7 @@ def _minmaxnorm(x: np.ndarray, min_value: float, max_value: float) -> np.ndarray
 
 
 def _l1ball(x: np.ndarray, max_value: float) -> np.ndarray:
-    """Sorts, and tries each support size: the right one is the largest whose threshold lies below its smallest member."""
+    """Sorts and tries each support size: the largest whose threshold lies below its smallest member is right."""
     if np.sum(np.abs(x)) <= max_value:
         return x
     descending = np.sort(np.abs(x))[::-1]

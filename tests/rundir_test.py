@@ -173,7 +173,7 @@ def test_several_rules_are_told_apart_by_their_number(tmp_path):
     begin(tmp_path / "run", rules=(first, second))
     assert directory(tmp_path / "run", rules=(first, second)).check() is True
     other = RuleSettings("nonneg", {}, ("output/kernel",), rate=0.5)
-    with pytest.raises(ValueError, match=r"--rule 2: rate: 1.0 there, 0.5 here") as caught:
+    with pytest.raises(ValueError, match=r"\n  rule 2: rate: 1.0 there, 0.5 here") as caught:
         directory(tmp_path / "run", rules=(first, other)).check()
     assert "rule 1" not in str(caught.value)
 

@@ -75,7 +75,9 @@ def test_a_ramp_of_sparsity_ends_at_the_exact_share():
     constraint = TopK(schedules.polynomial(0.0, 0.9, end=100))
     w = np.random.default_rng(4).standard_normal((100, 10)).astype(np.float32)
     shares = [np.mean(constraint.at(step)(w).numpy() == 0) for step in (0, 20, 50, 100, 200)]
-    assert shares[0] == 0 and shares == sorted(shares) and shares[-2:] == [0.9, 0.9]
+    assert shares[0] == 0
+    assert shares == sorted(shares)
+    assert shares[-2:] == [0.9, 0.9]
 
 
 @pytest.mark.parametrize("bad", [1.0, 1.5, -0.1, float("nan"), True, "0.5", schedules.linear(0.0, 1.0, end=3)])

@@ -12,7 +12,9 @@ UnitNorm = REGISTRY["unitnorm"]
 
 
 def test_exact_cases():
-    np.testing.assert_array_equal(UnitNorm()(np.float32([[3.0, -5.0], [4.0, 0.0]])), np.float32([[0.6, -1.0], [0.8, 0.0]]))
+    np.testing.assert_array_equal(
+        UnitNorm()(np.float32([[3.0, -5.0], [4.0, 0.0]])), np.float32([[0.6, -1.0], [0.8, 0.0]])
+    )
 
 
 def test_a_zero_column_becomes_the_documented_point():
@@ -52,6 +54,7 @@ def test_a_filter_has_norm_one():
 
 
 def test_it_takes_no_number():
-    assert UnitNorm.hyperparameters() == () and UnitNorm().bounds() == {}
+    assert UnitNorm.hyperparameters() == ()
+    assert UnitNorm().bounds() == {}
     with pytest.raises(TypeError):
         UnitNorm(2.0)

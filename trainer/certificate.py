@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,8 @@ def printed(certificate: dict[str, Any]) -> str:
             entry["constraint"],
             _bounds(entry["bound"]),
             f"{entry['groups']}",
-            f"{entry['norm']['max']:.6g}",
-            f"{entry['largest_violation']:.1e}",
+            _shown(entry["norm"]["max"], ".6g"),
+            _shown(entry["largest_violation"], ".1e"),
             f"{entry['zeros']:,} ({entry['sparsity']:.1%})",
             f"{entry['near_zeros']:,}",
             "holds" if entry["feasible"] else "VIOLATED",
@@ -75,9 +76,10 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
     distances = constraint.distance(exact, axes=target.axes).numpy().ravel()
     # A group of norm zero can be infeasible only on a sphere, where its distance is the radius: compare with that.
     scale = np.maximum(np.maximum(norms, distances), np.finfo(np.float64).tiny)
-    violations = distances / scale
+    with np.errstate(invalid="ignore"):
+        violations = distances / scale
     finite = bool(np.isfinite(exact.numpy()).all())
-    violation = float(violations.max(initial=0.0)) if finite else float("inf")
+    violation = float(violations.max(initial=0.0))
     tolerance = max(constraint.tolerance(weights.dtype), 1e-6)
     size = int(np.prod(weights.shape))
     zeros = round(float(measures.sparsity(weights)) * size)
@@ -89,12 +91,12 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
         "bound": {name: float(value) for name, value in constraint.bounds().items()},
         "groups": target.num_groups,
         "feasible": finite and violation <= tolerance,
-        "largest_violation": violation if finite else None,
+        "largest_violation": number(violation),
         "tolerance": tolerance,
         "zeros": zeros,
         "near_zeros": round(float(measures.near_zero_share(weights, NEAR_ZERO)) * size),
         "sparsity": zeros / max(size, 1),
-        "norm": {name: float(value) for name, value in _spread(norms).items()},
+        "norm": {name: number(value) for name, value in _spread(norms).items()},
     }
 
 
@@ -102,6 +104,15 @@ def _spread(norms: np.ndarray) -> dict[str, float]:
     if not norms.size:
         return {"min": 0.0, "mean": 0.0, "max": 0.0}
     return {"min": norms.min(), "mean": norms.mean(), "max": norms.max()}
+
+
+def number(value: float) -> float | None:
+    """The value as JSON can hold it, which knows neither NaN nor infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "not finite" if value is None else f"{value:{form}}"
 
 
 def _bounds(bound: dict[str, float]) -> str:

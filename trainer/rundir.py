@@ -53,7 +53,9 @@ class RunDirectory:
         _check_writable(self.path)
         if not self.path.exists() or not any(self.path.iterdir()):
             return self._fresh()
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in OWN)
+        names = {entry.name.removesuffix(".new") for entry in self.path.iterdir()}
+        # Folders called train and eval hold a data set as often as a run; these three say which.
+        foreign = sorted(names - OWN if names & {FLAGS, LOCK, RUN} else names)
         if foreign:
             raise ValueError(
                 f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
@@ -90,10 +92,11 @@ class RunDirectory:
         Raises:
           ValueError: the directory cannot be written, or another process is training in it.
         """
+        # Before anything is created, and again when no other process can change what is decided on.
+        self.check()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            # Only now can no other process change what is decided on.
             resumed = self.check()
             if not resumed:
                 for entry in self.path.iterdir():
@@ -103,10 +106,14 @@ class RunDirectory:
                 record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
                 write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
         except OSError as error:
+            self.close()
             raise ValueError(
                 f"--run_dir={self.path} cannot be written: {error.strerror or error}; "
                 "choose a directory on a writable disk."
             ) from None
+        except ValueError:
+            self.close()
+            raise
         return resumed
 
     def close(self) -> None:
@@ -128,12 +135,12 @@ class RunDirectory:
             return record
         except FileNotFoundError:
             # Stopped before its settings were written: nothing was trained.
-            if (self.path / CHECKPOINTS).exists():
+            if any((self.path / name).exists() for name in OWN - {FLAGS, LOCK}):
                 raise ValueError(
                     f"{self.path / RUN} is missing; add --overwrite to delete what is left of the run."
                 ) from None
             return None
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise ValueError(
                 f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
             ) from None
@@ -173,11 +180,14 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
         for name, value in rule.items():
             if name != "values":
                 flags[prefix + name] = value
+        several = sum(isinstance(value, dict) for value in rule["values"].values()) > 1
         for field, value in rule["values"].items():
             if isinstance(value, dict):
-                flags[prefix + "schedule"] = value["name"]
+                # Flags know one schedule; only a file of rules can have more, and theirs must not hide each other.
+                own = f"{prefix}{field}: " if several else prefix
                 words = {"initial": "initial_value", "final": field, "value": field}
-                flags |= {prefix + words.get(option, option): part for option, part in value["options"].items()}
+                flags[own + "schedule"] = value["name"]
+                flags |= {own + words.get(option, option): part for option, part in value["options"].items()}
             else:
                 flags[prefix + field] = value
     return flags
@@ -189,7 +199,7 @@ def _difference(settings: dict[str, Any], config: Config) -> str:
     except (KeyError, TypeError, AttributeError):
         return "its settings are not readable by this version"
     lines = [
-        f"--{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
+        f"{'' if ': ' in name else '--'}{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]

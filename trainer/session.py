@@ -158,8 +158,8 @@ class Session:
         evaluation = built.steps.evaluate()
         document = {
             **certificate.certify(built.targets, step),
-            "evaluation": evaluation,
-            "best": {"accuracy": best_accuracy, "loss": best_loss, "step": int(best_step)},
+            "evaluation": {name: certificate.number(value) for name, value in evaluation.items()},
+            "best": {"accuracy": best_accuracy, "loss": certificate.number(best_loss), "step": int(best_step)},
             "replicas": {
                 "count": built.strategy.num_replicas_in_sync,
                 "identical": devices.copies_equal(built.model.variables),
@@ -167,5 +167,6 @@ class Session:
         }
         self._summaries.end(step, document["feasible"])
         self._summaries.close()
-        rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, json.dumps(document, indent=2) + "\n")
+        text = json.dumps(document, indent=2, allow_nan=False)
+        rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, text + "\n")
         return document

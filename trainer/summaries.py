@@ -100,15 +100,9 @@ class Summaries:
         return values
 
     def histograms(self, step: int) -> None:
-        """Writes a histogram of each measured variable."""
-        self._write(
-            "train",
-            step,
-            [
-                histogram.histogram_pb(f"weights/{target.variable.path}", np.asarray(target.variable).ravel())
-                for target in self._targets
-            ],
-        )
+        """Writes a histogram of each measured variable, of its finite weights: NaN and infinity have no bucket."""
+        arrays = {f"weights/{target.variable.path}": target.variable.numpy() for target in self._targets}
+        self._write("train", step, [histogram.histogram_pb(tag, w[np.isfinite(w)]) for tag, w in arrays.items()])
 
     def flush(self) -> None:
         """Hands everything written so far to the system."""
@@ -151,7 +145,7 @@ def layout(targets: Sequence[Target]) -> layout_pb2.Layout:
         "against the bound": [against_bound(target) for target in targets],
         "all variables": [
             chart("sparsity", "^sparsity/"),
-            chart("distance that each projection takes off", "^distance/"),
+            chart("distance from the set before projecting", "^distance/"),
             chart("share of groups on the boundary", "^active/"),
         ],
         "learning": [
@@ -184,7 +178,8 @@ def rewind(directory: pathlib.Path, step: int) -> None:
       step: the step that training goes on from.
     """
     for file in sorted(directory.glob("*/events.out.tfevents.*")):
-        kept = file.with_name(f"{file.name}.new")
+        # A name that neither TensorBoard nor the next rewinding takes for an event file, should this one be cut off.
+        kept = file.with_name("rewound.new")
         with tf.io.TFRecordWriter(str(kept)) as writer:
             try:
                 for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():

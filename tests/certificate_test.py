@@ -1,0 +1,148 @@
+"""The verdict on weights, against NumPy; valid JSON whatever the weights are."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from constraints import REGISTRY, schedules
+from trainer import certificate
+from trainer.rules import Target
+
+
+def target(name, value, axes=(0,), constraint=None, **values) -> Target:
+    return Target(1, name, keras.Variable(value), axes, constraint or REGISTRY[name](**values), 1, 1.0)
+
+
+def weights(shape=(6, 5), dtype=np.float32) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape).astype(dtype)
+
+
+def judged(*targets, step=0):
+    """The certificate and its one entry, after a journey through strict JSON."""
+
+    def no_constant(name):
+        raise ValueError(f"{name} is no JSON")
+
+    text = json.dumps(certificate.certify(targets, step), allow_nan=False)
+    result = json.loads(text, parse_constant=no_constant)
+    return result, result["variables"][0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(6, 5), (3, 3, 2, 4), (7,)])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_what_was_projected_certifies(name, shape, dtype):
+    axes = tuple(range(len(shape) - 1)) or (0,)
+    projected = target(name, weights(shape), axes)
+    variable = keras.Variable(weights(shape), dtype=dtype)
+    variable.assign(projected.constraint(variable.value, axes=axes))
+    result, entry = judged(Target(1, name, variable, axes, projected.constraint, 1, 1.0))
+    assert result["feasible"] is True
+    assert entry["feasible"] is True
+    assert entry["largest_violation"] <= entry["tolerance"]
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name != "none"])
+def test_what_was_not_projected_does_not(name):
+    result, entry = judged(target(name, 3 * weights()), target("none", weights()))
+    assert result["feasible"] is False
+    assert entry["feasible"] is False
+    assert entry["largest_violation"] > 1e-3
+    assert result["variables"][1]["feasible"] is True
+    table = certificate.printed(result).splitlines()
+    assert table[2].endswith("VIOLATED")
+    assert table[3].endswith("holds")
+
+
+def test_one_group_by_a_hair_is_enough():
+    value = weights() / np.linalg.norm(weights(), axis=0) * 0.99
+    assert judged(target("maxnorm", value, max_value=1.0))[0]["feasible"] is True
+    value[:, 3] *= 1.00002 / 0.99
+    result, entry = judged(target("maxnorm", value, max_value=1.0))
+    assert result["feasible"] is False
+    assert entry["largest_violation"] == pytest.approx(2e-5, rel=0.05)
+
+
+def test_a_zero_group_is_outside_of_a_sphere_and_inside_of_a_ball():
+    value = weights() / np.linalg.norm(weights(), axis=0)
+    value[:, 2] = 0
+    assert judged(target("unitnorm", value))[1]["largest_violation"] == pytest.approx(1.0)
+    assert judged(target("maxnorm", value, max_value=1.0))[0]["feasible"] is True
+
+
+def test_every_number_equals_numpy():
+    value = weights((3, 2, 4, 5))
+    value[0, 0] = 0
+    value[1, 1, 0] = [5e-4, -5e-4, 1e-3 + 1e-6, 0, -0.0]
+    limited = target("maxnorm", value, (0, 1, 2), max_value=2.5)
+    _, entry = judged(limited, step=9)
+    norms = np.sqrt(np.square(value.astype(np.float64)).sum(axis=(0, 1, 2)))
+    violation = np.maximum(norms - 2.5, 0) / norms
+    assert entry["path"] == limited.variable.path
+    assert (entry["rule"], entry["constraint"], entry["bound"]) == (1, "maxnorm", {"max_value": 2.5})
+    assert (entry["shape"], entry["groups"]) == ([3, 2, 4, 5], 5)
+    assert entry["zeros"] == np.count_nonzero(value == 0) == 22
+    assert entry["near_zeros"] == np.count_nonzero(np.abs(value) <= certificate.NEAR_ZERO)
+    assert entry["sparsity"] == pytest.approx(22 / 120)
+    assert entry["largest_violation"] == pytest.approx(violation.max(), rel=1e-9)
+    for name in ("min", "mean", "max"):
+        assert entry["norm"][name] == pytest.approx(getattr(norms, name)(), rel=1e-12)
+
+
+def test_the_bound_is_that_of_the_step():
+    shrinking = schedules.linear(4.0, 1.0, end=100)
+    value = 2 * weights() / np.linalg.norm(weights(), axis=0)
+    moving = target("maxnorm", value, constraint=REGISTRY["maxnorm"](max_value=shrinking))
+    early, entry = judged(moving, step=50)
+    assert (early["feasible"], early["step"], entry["bound"]) == (True, 50, {"max_value": 2.5})
+    late, entry = judged(moving, step=100)
+    assert (late["feasible"], entry["bound"]) == (False, {"max_value": 1.0})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_weights_that_are_not_finite_obey_no_rule(name, bad):
+    value = weights() * 0.01
+    value[2, 1] = bad
+    result, entry = judged(target(name, value))
+    assert result["feasible"] is False
+    assert entry["feasible"] is False
+    assert "VIOLATED" in certificate.printed(result)
+    assert entry["zeros"] == 0
+
+
+def test_no_weights_and_no_targets():
+    result, entry = judged(target("maxnorm", np.zeros((0, 4), np.float32)))
+    assert result["feasible"] is True
+    assert (entry["zeros"], entry["near_zeros"], entry["sparsity"], entry["groups"]) == (0, 0, 0.0, 4)
+    _, entry = judged(target("unitnorm", np.zeros((4, 0), np.float32)))
+    assert (entry["groups"], entry["norm"]) == (0, {"min": 0.0, "mean": 0.0, "max": 0.0})
+    empty = certificate.certify([], 3)
+    assert empty["feasible"] is True
+    assert empty["variables"] == []
+    assert "variable" in certificate.printed(empty)
+
+
+def test_two_bounds_are_shown_the_primary_one_first():
+    result, entry = judged(target("box", np.clip(weights(), -0.5, 0.25), max_value=0.25, min_value=-0.5))
+    assert list(entry["bound"].items()) == [("max_value", 0.25), ("min_value", -0.5)]
+    assert "0.25 -0.5" in certificate.printed(result)
+
+
+@pytest.mark.parametrize(("feasible", "words"), [(True, "every rule holds"), (False, "NOT FEASIBLE")])
+def test_the_verdict_is_one_line(feasible, words):
+    document = {
+        "feasible": feasible,
+        "step": 1200,
+        "evaluation": {"accuracy": 0.91234, "loss": 0.5},
+        "best": {"accuracy": 0.95, "loss": 0.4, "step": 1000},
+    }
+    line = certificate.verdict(document, "runs/x/certificate.json")
+    assert line.startswith(f"step 1,200: {words}")
+    assert "accuracy 0.9123 (best 0.9500 at step 1,000)" in line
+    assert line.endswith("runs/x/certificate.json")
+    assert "\n" not in line

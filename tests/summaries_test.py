@@ -1,0 +1,264 @@
+"""What stands in the event files, read back; and what a continued run drops of them."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.util import tensor_util
+
+from constraints import REGISTRY, schedules
+from tests import tensorboard_data
+from trainer import summaries
+from trainer.projector import MEASURES, Projector
+from trainer.rules import Target
+
+
+def target(name: str, path: str, shape=(4, 3), **values) -> Target:
+    weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    with keras.name_scope(path):
+        variable = keras.Variable(weights, name="kernel")
+    return Target(1, name, variable, (0,), REGISTRY[name](**values), 1, 1.0)
+
+
+def targets() -> list[Target]:
+    return [
+        target("maxnorm", "hidden_1", max_value=schedules.linear(2.0, 1.0, end=10)),
+        target("box", "conv.1", shape=(5, 2)),
+        target("topk", "hidden_10"),
+        target("nonneg", "output"),
+        target("none", "embedding"),
+    ]
+
+
+def values_of(directory, tag: str) -> list:
+    return [
+        value for _, event in tensorboard_data.events(directory) for value in event.summary.value if value.tag == tag
+    ]
+
+
+def written(directory) -> summaries.Summaries:
+    """A run of 20 steps, written every 5."""
+    constrained, rng = targets(), np.random.default_rng(0)
+    writer = summaries.Summaries(directory, constrained)
+    writer.begin(summaries.readable({"max_value": 2.0, "seed": 0, "overwrite": False}), "# a card")
+    for step in (5, 10, 15, 20):
+        measured = rng.random((len(constrained), len(MEASURES) + 2))
+        scalars = {"loss": 1 / step, "accuracy": 0.5, "learning_rate": 0.1, "steps_per_second": 9.0}
+        writer.scalars("train", step, scalars | writer.measures(measured))
+        writer.evaluation(step, {"loss": 2 / step, "accuracy": 0.25})
+    writer.histograms(20)
+    writer.end(20, True)
+    return writer
+
+
+def test_every_tag_of_the_design(tmp_path):
+    writer = written(tmp_path)
+    writer.close()
+    found = tensorboard_data.scalars(tmp_path)
+    expected = {f"train/{tag}" for tag in ("loss", "accuracy", "learning_rate", "steps_per_second", "sparsity/total")}
+    expected |= {"eval/loss", "eval/accuracy", "eval/sparsity/total"}
+    for one in targets():
+        path = one.variable.path
+        tags = ["sparsity/{}", "norm/{}/mean", "norm/{}/max", "distance/{}", "active/{}"]
+        expected |= {f"train/{tag.format(path)}" for tag in tags}
+        for i, field in enumerate(one.constraint.bounds()):
+            expected |= {f"train/bound/{path}" + (f"/{field}" if i else "")}
+    assert found.keys() == expected
+    assert all([step for step, _ in points] == [5, 10, 15, 20] for points in found.values())
+
+
+def test_the_values_are_those_measured(tmp_path):
+    constrained = targets()
+    measured = Projector(constrained, 20).project(tf.constant(5, tf.int64), tf.constant(True)).numpy()
+    named = summaries.Summaries(tmp_path, constrained).measures(measured)
+    ball, box, sparse = (one.variable.numpy().astype(np.float64) for one in constrained[:3])
+    norms = np.linalg.norm(ball, axis=0)
+    assert named["norm/hidden_1/kernel/mean"] == pytest.approx(norms.mean())
+    assert named["norm/hidden_1/kernel/max"] == pytest.approx(norms.max())
+    assert named["bound/hidden_1/kernel"] == 1.5
+    assert named["norm/conv.1/kernel/max"] == pytest.approx(np.abs(box).max())
+    assert named["bound/conv.1/kernel"] == 1.0
+    assert named["bound/conv.1/kernel/min_value"] == -1.0
+    assert named["sparsity/hidden_10/kernel"] == np.mean(sparse == 0) == 0.5
+    assert "bound/output/kernel" not in named
+    zeros = sum(np.count_nonzero(one.variable.numpy() == 0) for one in constrained)
+    assert zeros > 6
+    sizes = sum(one.variable.numpy().size for one in constrained)
+    assert named["sparsity/total"] == pytest.approx(zeros / sizes)
+    assert not (tmp_path / "train").exists()
+
+
+def test_an_evaluation_says_what_sparsity_it_was_reached_with(tmp_path):
+    constrained = [target("none", "a"), target("none", "b", shape=(2, 2))]
+    constrained[1].variable.assign([[0.0, 1.0], [-0.0, 2.0]])
+    writer = summaries.Summaries(tmp_path, constrained)
+    writer.evaluation(7, {"loss": 0.5})
+    writer.close()
+    assert tensorboard_data.scalars(tmp_path)["eval/sparsity/total"] == [(7, 2 / 16)]
+
+
+def test_without_targets_there_is_no_sparsity(tmp_path):
+    writer = summaries.Summaries(tmp_path, [])
+    writer.begin({}, "")
+    writer.evaluation(1, {"loss": 0.5})
+    writer.histograms(1)
+    writer.close()
+    assert writer.measures(np.zeros((0, 5))) == {}
+    assert tensorboard_data.scalars(tmp_path).keys() == {"eval/loss"}
+
+
+def test_the_layout_shows_each_variable_against_its_own_bound(tmp_path):
+    written(tmp_path).close()
+    tags = {tag.removeprefix("train/") for tag in tensorboard_data.scalars(tmp_path) if tag.startswith("train/")}
+    (value,) = values_of(tmp_path, metadata.CONFIG_SUMMARY_TAG)
+    layout = layout_pb2.Layout.FromString(tensor_util.make_ndarray(value.tensor).item())
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    shown = {
+        title: {tag for tag in tags if any(re.search(pattern, tag) for pattern in patterns)}
+        for title, patterns in charts.items()
+    }
+    assert shown["norm: hidden_1/kernel"] == {
+        "norm/hidden_1/kernel/max",
+        "norm/hidden_1/kernel/mean",
+        "bound/hidden_1/kernel",
+    }
+    assert shown["norm: conv.1/kernel"] == {
+        "norm/conv.1/kernel/max",
+        "norm/conv.1/kernel/mean",
+        "bound/conv.1/kernel",
+        "bound/conv.1/kernel/min_value",
+    }
+    assert shown["sparsity: hidden_10/kernel"] == {"sparsity/hidden_10/kernel", "bound/hidden_10/kernel"}
+    assert shown["sparsity"] == {tag for tag in tags if tag.startswith("sparsity/")}
+    assert all(shown.values()), "a chart without a line"
+    drawn = set().union(*shown.values())
+    # Nothing that was measured is missing from the first page but the norms of variables bounded otherwise.
+    assert tags - drawn <= {"steps_per_second", "norm/hidden_10/kernel/max", "norm/hidden_10/kernel/mean"}
+
+
+def test_card_and_hyperparameters(tmp_path):
+    written(tmp_path).close()
+    (card,) = values_of(tmp_path, "run")
+    assert card.metadata.plugin_data.plugin_name == "text"
+    assert tensor_util.make_ndarray(card.tensor).item() == b"# a card"
+    (start,) = values_of(tmp_path, "_hparams_/session_start_info")
+    content = plugin_data_pb2.HParamsPluginData.FromString(start.metadata.plugin_data.content)
+    hparams = content.session_start_info.hparams
+    assert hparams["max_value"].number_value == 2.0
+    assert hparams["overwrite"].bool_value is False
+    assert len(values_of(tmp_path, "_hparams_/session_end_info")) == 1
+
+
+def test_settings_as_a_dashboard_takes_them():
+    settings = {"a": None, "b": [300, 100], "c": (), "d": True, "e": 0.5, "f": 0, "g": "x", "h": {"i": 1}}
+    assert summaries.readable(settings) == {"b": "300,100", "d": True, "e": 0.5, "f": 0, "g": "x", "h": "{'i': 1}"}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("share", ["one", "all"])
+def test_a_histogram_of_weights_that_are_not_finite_does_not_end_the_run(tmp_path, bad, share):
+    broken = target("none", "hidden_1")
+    weights = broken.variable.numpy()
+    weights[(0, 0) if share == "one" else ...] = bad
+    broken.variable.assign(weights)
+    writer = summaries.Summaries(tmp_path, [broken, target("none", "fine")])
+    writer.histograms(3)
+    writer.close()
+    (value,) = values_of(tmp_path, "weights/fine/kernel")
+    buckets = tensor_util.make_ndarray(value.tensor)
+    assert buckets[:, 2].sum() == 12
+    for value in values_of(tmp_path, "weights/hidden_1/kernel"):
+        buckets = tensor_util.make_ndarray(value.tensor)
+        assert np.isfinite(buckets).all()
+        assert buckets[:, 2].sum() == (11 if share == "one" else 0)
+
+
+def test_a_histogram_counts_every_weight(tmp_path):
+    written(tmp_path).close()
+    (value,) = values_of(tmp_path, "weights/conv.1/kernel")
+    assert value.metadata.plugin_data.plugin_name == "histograms"
+    assert tensor_util.make_ndarray(value.tensor)[:, 2].sum() == 10
+
+
+def test_rewinding_drops_what_came_after_the_step(tmp_path):
+    written(tmp_path).close()
+    before = tensorboard_data.scalars(tmp_path)
+    summaries.rewind(tmp_path, 10)
+    after = tensorboard_data.scalars(tmp_path)
+    assert after == {tag: points[:2] for tag, points in before.items()}
+    assert len(values_of(tmp_path, "run")) == 1  # What was written once, at the start, stays.
+    assert values_of(tmp_path, "weights/conv.1/kernel") == []
+    assert values_of(tmp_path, "_hparams_/session_end_info") == []
+
+    continued = summaries.Summaries(tmp_path, targets())
+    for step in (15, 20):
+        continued.scalars("train", step, {"loss": 1 / step})
+    continued.close()
+    assert tensorboard_data.scalars(tmp_path)["train/loss"] == before["train/loss"]
+
+
+def test_rewinding_to_the_end_changes_nothing(tmp_path):
+    written(tmp_path).close()
+    before = tensorboard_data.events(tmp_path)
+    summaries.rewind(tmp_path, 20)
+    assert tensorboard_data.events(tmp_path) == before
+
+
+def test_rewinding_to_before_the_start_leaves_nothing_twice(tmp_path):
+    written(tmp_path).close()
+    summaries.rewind(tmp_path, -1)
+    assert tensorboard_data.scalars(tmp_path) == {}
+    assert values_of(tmp_path, "run") == []
+
+
+@pytest.mark.parametrize("bytes_lost", [1, 7, 40])
+def test_rewinding_survives_a_torn_record(tmp_path, bytes_lost):
+    written(tmp_path).close()
+    before = tensorboard_data.scalars(tmp_path)
+    (file,) = (tmp_path / "train").glob("events*")
+    file.write_bytes(file.read_bytes()[:-bytes_lost])
+    summaries.rewind(tmp_path, 15)
+    after = tensorboard_data.scalars(tmp_path)
+    assert after["train/loss"] == before["train/loss"][:3]
+    assert after["eval/loss"] == before["eval/loss"][:3]
+
+
+def test_rewinding_survives_an_empty_file_and_one_of_noise(tmp_path):
+    written(tmp_path).close()
+    before = tensorboard_data.scalars(tmp_path)
+    (tmp_path / "train" / "events.out.tfevents.1.host.1.0.v2").write_bytes(b"")
+    (tmp_path / "train" / "events.out.tfevents.2.host.1.0.v2").write_bytes(b"noise" * 20)
+    summaries.rewind(tmp_path, 15)
+    assert tensorboard_data.scalars(tmp_path) == {tag: points[:3] for tag, points in before.items()}
+
+
+def test_a_rewinding_that_was_cut_off_can_be_done_again(tmp_path, monkeypatch):
+    written(tmp_path).close()
+    before = tensorboard_data.scalars(tmp_path)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            summaries.rewind(tmp_path, 15)
+    # TensorBoard takes every name with "tfevents" in it for an event file.
+    assert len([path for path in tmp_path.glob("*/*") if "tfevents" in path.name]) == 2
+    summaries.rewind(tmp_path, 15)
+    assert tensorboard_data.scalars(tmp_path) == {tag: points[:3] for tag, points in before.items()}
+    assert len(list(tmp_path.glob("*/*"))) == 2
+
+
+def test_flushed_values_can_be_read_while_the_run_goes_on(tmp_path):
+    writer = written(tmp_path)
+    writer.flush()
+    assert tensorboard_data.scalars(tmp_path)["train/loss"][-1][0] == 20
+    writer.close()
+    writer.close()
