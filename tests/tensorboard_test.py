@@ -267,7 +267,7 @@ def test_hparams_compare_all_runs(board):
     columns = {info["name"]: info for info in experiment["hparamInfos"]}
     assert {"max_value", "clip_norm", "schedule", "filters", "rule 2: sparsity"} <= columns.keys()
     assert columns["constraint"]["differs"]
-    assert set(columns["constraint"]["domainDiscrete"]) == {"maxnorm", "nonneg", "unitnorm"}
+    assert set(columns["constraint"]["domainDiscrete"]) == {"maxnorm", "maxnorm+topk+minmaxnorm", "nonneg", "unitnorm"}
     assert columns["max_value"]["type"] == "DATA_TYPE_FLOAT64"
     differs = [info["differs"] for info in experiment["hparamInfos"]]
     assert differs == sorted(differs, reverse=True)

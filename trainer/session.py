@@ -50,7 +50,10 @@ class Session:
         if resumed:
             summaries.rewind(self._directory.path, -1 if step is None else step)
         if step is None:
-            settings = summaries.readable(rundir.as_flags(self._experiment.config.identity()))
+            config = self._experiment.config
+            settings = summaries.readable(rundir.as_flags(config.identity()))
+            # Several rules have a constraint each; one column tells such runs from those of a single rule.
+            settings["constraint"] = "+".join(rule.constraint for rule in config.rules)
             self._summaries.begin(settings, experiment.card(self._experiment, settings))
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
