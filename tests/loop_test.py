@@ -21,7 +21,9 @@ class Counting:
         return Chunk(totals + np.array([0.5, 0.0, 1.0, 1.0]) * num_steps, None, None)
 
 
-def trained(intervals: dict[str, int], *, total=20, start=0, per_loop=100, measure_every=5, stop_after=None, at_end=True):
+def trained(
+    intervals: dict[str, int], *, total=20, start=0, per_loop=100, measure_every=5, stop_after=None, at_end=True
+):
     steps, state, called, reached = Counting(), Progress(), [], []
 
     def action(name, interval):

@@ -21,9 +21,13 @@ def test_native_output_is_held_back_and_later_output_is_not(capfd):
 
 @pytest.mark.parametrize("error", [ImportError, KeyboardInterrupt])
 def test_it_is_shown_when_the_block_fails(capfd, error):
-    with pytest.raises(error), quiet.native_stderr():
-        os.write(2, b"the reason\n")
-        raise error
+    def fail():
+        with quiet.native_stderr():
+            os.write(2, b"the reason\n")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert capfd.readouterr().err == "the reason\n"
 
 

@@ -53,6 +53,13 @@ def test_ramp_falls_all_the_way(name):
     assert values.dtype == np.float64
 
 
+@pytest.mark.parametrize("name", ["cosine", "exponential", "linear", "polynomial"])
+def test_ends_are_exact_whatever_the_values(name):
+    for initial, final in np.random.default_rng(0).uniform(0.01, 10, (20, 2)).tolist():
+        schedule = schedules.SCHEDULES[name](initial, final, begin=3, end=10)
+        assert schedule(tf.constant([0, 3, 10, 11])).numpy().tolist() == [initial, initial, final, final]
+
+
 def test_a_constant_ramp_and_a_rising_one():
     assert schedules.linear(0.1, 0.1, end=7)(0) == 0.1
     np.testing.assert_allclose(schedules.linear(-1.0, 1.0, end=4)(tf.range(5)), [-1, -0.5, 0, 0.5, 1], atol=1e-16)

@@ -33,6 +33,12 @@ def test_ties_are_kept_by_index_and_the_share_is_exact(dtype, compiled):
         np.testing.assert_array_equal(p.astype(np.float64), oracles.project("topk", w, sparsity=sparsity))
 
 
+def test_ties_are_kept_in_the_order_of_the_tensor_whatever_the_order_of_the_axes():
+    w = np.ones((2, 3, 1), np.float32)
+    for axes in ((0, 1), (1, 0)):
+        np.testing.assert_array_equal(TopK(0.5)(w, axes=axes)[..., 0], [[1, 1, 1], [0, 0, 0]])
+
+
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.8, 0.95])
 def test_no_support_of_that_size_is_nearer(sparsity):
     rng = np.random.default_rng(1)

@@ -127,7 +127,9 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
         options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
         if "initial_value" in given:
             options["initial"] = given["initial_value"]
-        values[field] = _schedule_settings(given["schedule"], options, field, values.get(field))
+        # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
+        final = given.get(field) if given["schedule"] == "piecewise" else values.get(field)
+        values[field] = _schedule_settings(given["schedule"], options, field, final)
     elif extra:
         raise ValueError(f"--{extra[0]}={given[extra[0]]} needs a schedule; add --schedule=cosine, or leave it out.")
     return (

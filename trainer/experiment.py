@@ -149,9 +149,10 @@ def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:
         )
     if config.batch_size % num_replicas:
         lower = config.batch_size - config.batch_size % num_replicas
+        fitting = " or ".join(str(size) for size in (lower, lower + num_replicas) if size)
         raise ValueError(
             f"--batch_size={config.batch_size} cannot be shared out evenly among {num_replicas} replicas; "
-            f"use {lower or num_replicas} or {lower + num_replicas}."
+            f"use {fitting}."
         )
     steps_per_epoch = num_examples // config.batch_size
     total_steps = config.train_steps or (config.epochs or 0) * steps_per_epoch

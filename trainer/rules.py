@@ -67,8 +67,12 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
     owned = list(groups.owners(model))
     targets: dict[str, Target] = {}
     for number, rule in enumerate(rules, start=1):
-        constraint = build_constraint(rule, timeline)
-        for layer, variable in _matched(rule, owned):
+        try:
+            constraint = build_constraint(rule, timeline)
+            claimed = _matched(rule, owned)
+        except ValueError as error:
+            raise ValueError(f"rule {number} ({rule.constraint}): {error}" if len(rules) > 1 else str(error)) from None
+        for layer, variable in claimed:
             earlier = targets.get(variable.path)
             if earlier is not None:
                 raise ValueError(

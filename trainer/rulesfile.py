@@ -11,6 +11,7 @@ from typing import Any
 
 import constraints
 from constraints import schedules
+from trainer import timeline
 from trainer.config import RuleSettings, ScheduleSettings
 
 KEYS = ("constraint", "variables", "project_every", "rate")
@@ -158,9 +159,12 @@ def _check_option(option: str, value: Any) -> None:
     if option in ("begin", "end"):
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise ValueError(f"`{option}` = {value!r} is not a step (500), a share (10%) or epochs (3ep)")
+        timeline.parse(value, option)
     elif option in ("boundaries", "values"):
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"`{option}` = {value!r} is not a list")
+        for point in value if option == "boundaries" else ():
+            timeline.parse(point, option)
     else:
         _number(option, value)
 

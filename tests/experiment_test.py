@@ -1,0 +1,260 @@
+"""Whole short runs in this process, from settings to certificate: every constraint, every model, and how runs end."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from constraints import REGISTRY
+from tests import tensorboard_data, tiny
+from trainer import certificate, experiment, rundir
+from trainer.config import Config, RuleSettings, ScheduleSettings
+from trainer.interrupts import Interrupt
+from trainer.session import Session
+
+TINY = {
+    "convnet": {"filters": (3,), "dropout": 0.2},
+    "gru": {"hidden_units": (4,)},
+    "logistic": {},
+    "lstm": {"hidden_units": (4,)},
+    "mlp": {"hidden_units": (6,), "dropout": 0.2},
+    "resnet": {"depth": 8, "filters": (2, 2, 2)},
+    "transformer": {"depth": 1, "width": 4, "num_heads": 2},
+}
+
+
+class After(Interrupt):
+    """A signal that comes when the loop has asked so many times whether one came."""
+
+    def __init__(self, times: int):
+        super().__init__()
+        self._times = times
+
+    def asked(self) -> bool:
+        self._times -= 1
+        if self._times < 0:
+            self.name = "SIGTERM"
+        return super().asked()
+
+
+def config(path, *rules: RuleSettings, model: str = "logistic", **settings) -> Config:
+    defaults = {
+        "dataset": "synthetic",
+        "input_shape": (6,),
+        "num_classes": 3,
+        "num_examples": 40,
+        "batch_size": 8,
+        "train_steps": 10,
+        "learning_rate": 0.05,
+        "summary_every": "5",
+        "eval_every": "5",
+        "checkpoint_every": "5",
+        "histogram_every": "10",
+        "model_options": TINY[model],
+    }
+    return Config(run_dir=str(path), rules=rules or (RuleSettings(),), model=model, **{**defaults, **settings})
+
+
+def trained(settings: Config, interrupt: Interrupt | None = None):
+    """A run as `trainer.main` makes it: what was built, and the certificate."""
+    directory = rundir.RunDirectory(settings)
+    directory.check()
+    built = experiment.build(settings)
+    session = Session(built, directory)
+    try:
+        session.begin("--flag=1\n")
+        return built, session.run(interrupt or Interrupt())
+    finally:
+        session.close()
+
+
+def read(path) -> dict:
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads((path / "certificate.json").read_text(), parse_constant=refuse)
+
+
+def weights(built) -> list[np.ndarray]:
+    return [variable.numpy() for variable in [*built.model.variables, *built.optimizer.variables]]
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_constraint(tmp_path, name):
+    built, result = trained(config(tmp_path / "run", RuleSettings(name)))
+    assert result == read(tmp_path / "run")
+    assert result["feasible"] is True
+    assert result["step"] == 10
+    assert [(entry["path"], entry["constraint"]) for entry in result["variables"]] == [("output/kernel", name)]
+    assert result["replicas"] == {"count": 1, "identical": True}
+    kernel = built.model.get_layer("output").kernel.numpy()
+    assert tiny.same_bits([REGISTRY[name]()(kernel)], [kernel])
+    points = tensorboard_data.scalars(tmp_path / "run")
+    assert [step for step, _ in points["train/norm/output/kernel/max"]] == [5, 10]
+    assert points["eval/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
+    assert built.steps.num_traces == {"train": 1, "evaluate": 1}
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(rundir.OWN)
+
+
+@pytest.mark.parametrize("name", models.REGISTRY)
+def test_every_model(tmp_path, name):
+    settings = config(
+        tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.5}), model=name, input_shape=(8, 8, 1), train_steps=4
+    )
+    built, result = trained(settings)
+    assert result["feasible"] is True
+    assert all(entry["norm"]["max"] <= 0.5 for entry in result["variables"])
+    assert {entry["path"] for entry in result["variables"]} == {
+        variable.path for variable in built.model.trainable_variables if variable.name.endswith("kernel")
+    }
+    assert math.isfinite(result["evaluation"]["loss"])
+    table = experiment.variable_table(built)
+    assert all(variable.path in table for variable in built.model.trainable_variables)
+
+
+def test_two_classes_get_one_output(tmp_path):
+    built, result = trained(config(tmp_path / "run", RuleSettings("nonneg"), num_classes=2, train_steps=40, l1=0.01))
+    assert built.model.output_shape == (None, 1)
+    assert result["evaluation"]["accuracy"] > 0.7
+    assert tensorboard_data.scalars(tmp_path / "run")["train/penalty"][0][1] > 0
+
+
+def test_an_l1_penalty_pulls_the_constrained_weights_and_no_others(tmp_path):
+    rule = RuleSettings("nonneg", {}, ("hidden_1/kernel",))
+    settings = {"model": "mlp", "train_steps": 60, "optimizer": "sgd", "momentum": 0.0}
+    free, _ = trained(config(tmp_path / "free", rule, **settings))
+    pulled, result = trained(config(tmp_path / "pulled", rule, l1=0.5, **settings))
+
+    def size(built, layer):
+        return np.abs(built.model.get_layer(layer).kernel.numpy()).sum()
+
+    assert size(pulled, "hidden_1") < 0.3 * size(free, "hidden_1")
+    assert size(pulled, "output") > 0.5 * size(free, "output")
+    assert result["variables"][0]["zeros"] > 0
+
+
+def test_a_schedule_with_places_in_percent_ends_where_it_says(tmp_path):
+    bound = ScheduleSettings("cosine", {"initial": 4.0, "final": 0.25, "begin": "10%", "end": "60%"})
+    settings = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": bound}), summary_every="1")
+    built, result = trained(settings)
+    points = dict(tensorboard_data.scalars(tmp_path / "run")["train/bound/output/kernel"])
+    expected = {step: 4.0 if step <= 1 else 0.25 if step >= 6 else None for step in range(1, 11)}
+    for step, value in points.items():
+        formula = 0.25 + 3.75 * (1 + math.cos(math.pi * min(max((step - 1) / 5, 0), 1))) / 2
+        assert value == pytest.approx(expected[step] or formula, rel=1e-6)
+    norms = dict(tensorboard_data.scalars(tmp_path / "run")["train/norm/output/kernel/max"])
+    assert points.keys() == norms.keys() == expected.keys()
+    assert all(norms[step] <= points[step] * (1 + 1e-6) for step in points)
+    assert result["variables"][0]["bound"] == {"max_value": 0.25}
+    assert result["feasible"] is True
+    assert built.steps.num_traces["train"] == 1
+
+
+def test_a_run_that_is_projected_seldom_and_by_halves_ends_feasible(tmp_path):
+    rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=4, rate=0.5)
+    _, result = trained(config(tmp_path / "run", rule))
+    assert result["feasible"] is True
+    distance = dict(tensorboard_data.scalars(tmp_path / "run")["train/distance/output/kernel"])
+    assert distance[5] > 0
+
+
+@pytest.mark.parametrize("eval_every", ["4", "5"])
+def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, eval_every):
+    rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=7, rate=0.5)
+    # A rate that learns nothing: no evaluation is better than the first.
+    settings = config(
+        tmp_path / "run", rule, train_steps=1000, learning_rate=1e-30, early_stopping=2, eval_every=eval_every
+    )
+    built, result = trained(settings)
+    assert result["step"] == 3 * int(eval_every)
+    assert result["best"]["step"] == int(eval_every)
+    assert result["feasible"] is True
+    again = experiment.build(settings)
+    directory = rundir.RunDirectory(settings)
+    session = Session(again, directory)
+    session.begin("")
+    assert tiny.same_bits(weights(again), weights(built))
+    assert session.run(Interrupt()) == result
+    session.close()
+    assert certificate.certify(again.targets, result["step"])["feasible"] is True
+
+
+def test_training_starts_from_a_feasible_point(tmp_path):
+    settings = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.1}, rate=0.5, project_every=100))
+    built = experiment.build(settings)
+    assert certificate.certify(built.targets, 0)["feasible"] is True
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
+    bound = ScheduleSettings("linear", {"initial": 2.0, "final": 0.3})
+    rule = RuleSettings("maxnorm", {"max_value": bound})
+    settings = {"model": "mlp", "num_replicas": replicas, "train_steps": 12, "steps_per_loop": 3}
+    whole, result = trained(config(tmp_path / "whole", rule, **settings))
+    assert result["replicas"] == {"count": replicas, "identical": True}
+    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(0))
+    assert nothing is None
+    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(3))
+    assert nothing is None
+    assert not (tmp_path / "broken" / "certificate.json").exists()
+    broken, again = trained(config(tmp_path / "broken", rule, **settings))
+    assert tiny.same_bits(weights(broken), weights(whole))
+    assert again == result
+    once, twice = (tensorboard_data.scalars(tmp_path / name) for name in ("whole", "broken"))
+    assert once.keys() == twice.keys()
+    assert all(twice[tag] == once[tag] for tag in once if "steps_per_second" not in tag)
+
+
+def test_weights_that_are_not_finite_end_in_a_certificate_that_says_so(tmp_path):
+    rule = RuleSettings("maxnorm", {"max_value": 1.0})
+    settings = config(
+        tmp_path / "run", rule, model="mlp", optimizer="sgd", learning_rate=1e38, histogram_every="5", momentum=0.0
+    )
+    _, result = trained(settings)
+    assert result["feasible"] is False
+    assert read(tmp_path / "run")["feasible"] is False
+    assert read(tmp_path / "run")["evaluation"]["loss"] is None
+    assert "VIOLATED" in certificate.printed(result)
+    assert "NOT FEASIBLE" in certificate.verdict(result, "x")
+
+
+def test_a_dry_look_writes_nothing(tmp_path):
+    rule = RuleSettings("topk", {"sparsity": 0.5}, ("hidden_1/kernel",))
+    built = experiment.build(config(tmp_path / "run", rule, model="mlp"))
+    lines = experiment.variable_table(built).splitlines()
+    header, (hidden,) = lines[0].split(), [line.split() for line in lines if line.startswith("hidden_1/kernel")]
+    assert header[:5] == ["variable", "shape", "rule", "groups", "bound"]
+    assert hidden[:5] == ["hidden_1/kernel", "6x6", "topk", "6", "0.5"]
+    assert hidden[-1] == "50.0%"
+    assert len(lines) == 2 + 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": 41}, ["--batch_size=41", "40 training examples", "at most 40"]),
+        ({"batch_size": 7, "num_replicas": 2}, ["--batch_size=7", "2 replicas", "use 6 or 8."]),
+        ({"batch_size": 1, "num_replicas": 2}, ["--batch_size=1", "replicas; use 2."]),
+    ],
+)
+def test_batches_that_do_not_fit(tmp_path, settings, words):
+    with pytest.raises(ValueError, match="--batch_size") as caught:
+        experiment.build(config(tmp_path / "run", **settings))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_facts_about_a_run(tmp_path):
+    settings = config(tmp_path / "run", train_steps=None, epochs=3)
+    facts = experiment.facts(experiment.build(settings))
+    assert (facts["total_steps"], facts["steps_per_epoch"], facts["replicas"]) == (15, 5, 1)
+    assert facts["parameters"] == 6 * 3 + 3
+    assert facts["versions"]["tensorflow"] == tf.__version__
+    assert json.loads(json.dumps(facts)) == facts

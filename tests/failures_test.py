@@ -1,0 +1,51 @@
+"""Which failures of a run are told in one line, and which keep their traceback."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import tensorflow as tf
+
+from trainer import failures
+
+
+def test_a_full_disk():
+    error = OSError(errno.ENOSPC, "No space left on device", "run/flags.txt.new")
+    message = failures.described(error)
+    assert message == (
+        "the run directory cannot be written (run/flags.txt.new): No space left on device; the last checkpoint is good."
+    )
+    assert "(None)" not in failures.described(OSError(errno.ENOSPC, "No space left on device"))
+
+
+@pytest.mark.parametrize(
+    "reason", ["No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error"]
+)
+def test_a_disk_that_fails_below_tensorflow(reason):
+    error = tf.errors.ResourceExhaustedError(None, None, f"run/train/events.v2; {reason}")
+    assert f"cannot be written: {reason};" in failures.described(error)
+
+
+def test_what_a_pipeline_asserted_is_told_in_its_own_words():
+    def pipeline():
+        for _ in tf.data.Dataset.range(3).map(check):
+            pass
+
+    def check(number):
+        tf.debugging.Assert(number < 2, ["Data set `x`: a label is outside the classes 0..1; label, example:", number])
+        return number
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        pipeline()
+    message = failures.described(caught.value)
+    assert message.startswith("Data set `x`: a label is outside the classes 0..1; label, example: 2;")
+    assert "mend the data set" in message
+    assert "{{" not in message
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("x"), tf.errors.InternalError(None, None, "a bug"), ZeroDivisionError()]
+)
+def test_a_mistake_of_the_program_is_not_explained_away(error):
+    assert failures.described(error) is None

@@ -1,0 +1,168 @@
+"""From rules to the variables they claim, and from places in a run to steps."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+import models
+from constraints import schedules
+from trainer import rules
+from trainer.config import RuleSettings, ScheduleSettings
+from trainer.timeline import Timeline
+
+TIMELINE = Timeline(total_steps=200, steps_per_epoch=20)
+
+
+@pytest.fixture(scope="module")
+def mlp() -> keras.Model:
+    return models.REGISTRY["mlp"]((4,), 3, hidden_units=(6, 5))
+
+
+def paths(targets) -> list[str]:
+    return [target.variable.path for target in targets]
+
+
+def matched(model, *settings: RuleSettings):
+    return rules.match(settings, model, TIMELINE)
+
+
+def test_every_kernel_and_nothing_else_unless_told_otherwise(mlp):
+    assert paths(matched(mlp, RuleSettings("maxnorm"))) == ["hidden_1/kernel", "hidden_2/kernel", "output/kernel"]
+    recurrent = models.REGISTRY["lstm"]((3, 4), 2, hidden_units=(5,))
+    assert paths(matched(recurrent, RuleSettings("maxnorm"))) == [
+        "lstm_1/lstm_cell/kernel",
+        "lstm_1/lstm_cell/recurrent_kernel",
+        "output/kernel",
+    ]
+    inputs = keras.Input((3,), dtype="int32")
+    text = keras.layers.Flatten()(keras.layers.Embedding(7, 2, name="words")(inputs))
+    embedded = keras.Model(inputs, keras.layers.Dense(2, name="head")(keras.layers.LayerNormalization()(text)))
+    targets = matched(embedded, RuleSettings("unitnorm"))
+    assert paths(targets) == ["words/embeddings", "head/kernel"]
+    assert [(target.axes, target.num_groups) for target in targets] == [((1,), 7), ((0,), 2)]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (("hidden_1/kernel",), ["hidden_1/kernel"]),
+        (("hidden_*/kernel",), ["hidden_1/kernel", "hidden_2/kernel"]),
+        (("output/kernel", "hidden_1/kernel"), ["hidden_1/kernel", "output/kernel"]),
+        (("bias",), ["hidden_1/bias", "hidden_2/bias", "output/bias"]),
+        (("hidden_2/*",), ["hidden_2/kernel", "hidden_2/bias"]),
+        (("hidden_[!1]/kernel",), ["hidden_2/kernel"]),
+        (("hidden_1/kernel", "hidden_*"), ["hidden_1/kernel", "hidden_1/bias", "hidden_2/kernel", "hidden_2/bias"]),
+        (
+            ("*",),
+            ["hidden_1/kernel", "hidden_1/bias", "hidden_2/kernel", "hidden_2/bias", "output/kernel", "output/bias"],
+        ),
+    ],
+)
+def test_patterns_choose_in_the_models_order(mlp, patterns, expected):
+    assert paths(matched(mlp, RuleSettings("maxnorm", {}, patterns))) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "fits"),
+    [
+        ("a/b/kernel", "kernel", True),
+        ("a/b/kernel", "b/kernel", True),
+        ("a/b/kernel", "a/b/kernel", True),
+        ("a/bb/kernel", "b/kernel", False),
+        ("a/b/recurrent_kernel", "kernel", False),
+        ("a/b/kernel", "Kernel", False),
+        ("kernel", "kernel", True),
+    ],
+)
+def test_a_pattern_fits_a_path_or_its_last_parts(path, pattern, fits):
+    assert rules.matches(path, pattern) is fits
+
+
+def test_a_target_holds_what_its_rule_says(mlp):
+    first = RuleSettings("topk", {"sparsity": 0.25}, ("hidden_1/kernel",), project_every=3, rate=0.5)
+    second = RuleSettings("maxnorm", {"max_value": 1.5}, ("output/kernel",))
+    sparse, ball = matched(mlp, first, second)
+    assert (sparse.rule, sparse.name, sparse.project_every, sparse.rate) == (1, "topk", 3, 0.5)
+    assert (ball.rule, ball.name, ball.project_every, ball.rate) == (2, "maxnorm", 1, 1.0)
+    assert sparse.constraint.bounds() == {"sparsity": 0.25}
+    assert ball.constraint.bounds() == {"max_value": 1.5}
+    assert (sparse.axes, sparse.num_groups) == ((0,), 6)
+
+
+def test_a_pattern_that_matches_nothing(mlp):
+    with pytest.raises(ValueError, match=r"--variables=nowhere\* matches no trainable variable") as caught:
+        matched(mlp, RuleSettings("maxnorm", {}, ("hidden_1/kernel", "nowhere*")))
+    for path in ("hidden_1/kernel", "hidden_1/bias", "output/bias"):
+        assert path in str(caught.value)
+
+
+def test_frozen_variables_are_not_trained_and_not_matched():
+    model = models.REGISTRY["mlp"]((4,), 3, hidden_units=(6,))
+    model.get_layer("hidden_1").trainable = False
+    assert paths(matched(model, RuleSettings("maxnorm"))) == ["output/kernel"]
+    with pytest.raises(ValueError, match="matches no trainable variable"):
+        matched(model, RuleSettings("maxnorm", {}, ("hidden_1/kernel",)))
+
+
+def test_a_variable_that_two_rules_claim(mlp):
+    first, second = RuleSettings("maxnorm", {}, ("hidden_*",)), RuleSettings("nonneg", {}, ("hidden_2/kernel",))
+    with pytest.raises(ValueError, match="`hidden_2/kernel`") as caught:
+        matched(mlp, first, second)
+    for words in ("rule 1 (maxnorm)", "rule 2 (nonneg)", "`variables`"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf")])
+def test_a_value_out_of_range(mlp, value):
+    with pytest.raises(ValueError, match=f"max_value={value:g}"):
+        matched(mlp, RuleSettings("maxnorm", {"max_value": value}))
+
+
+def test_of_several_rules_the_message_names_the_one(mlp):
+    good = RuleSettings("maxnorm", {}, ("hidden_1/kernel",))
+    with pytest.raises(ValueError, match=r"^rule 2 \(topk\): sparsity=1 is out of range"):
+        matched(mlp, good, RuleSettings("topk", {"sparsity": 1.0}, ("output/kernel",)))
+    with pytest.raises(ValueError, match=r"^rule 2 \(topk\): .*nowhere"):
+        matched(mlp, good, RuleSettings("topk", {}, ("nowhere",)))
+
+
+def schedule(name: str, **options) -> schedules.Schedule:
+    return rules.build_schedule(ScheduleSettings(name, options), TIMELINE)
+
+
+def test_a_schedule_spans_the_run_unless_told_otherwise():
+    assert schedule("linear", initial=2.0, final=1.0) == schedules.linear(2.0, 1.0, begin=0, end=200)
+    assert schedule("cosine", initial=2.0, final=1.0, end="80%") == schedules.cosine(2.0, 1.0, begin=0, end=160)
+    assert schedule("cosine", initial=2.0, final=1.0, begin="3ep") == schedules.cosine(2.0, 1.0, begin=60, end=200)
+    made = schedule("polynomial", initial=2.0, final=1.0, begin=5, end="100", power=2.0)
+    assert made == schedules.polynomial(2.0, 1.0, begin=5, end=100, power=2.0)
+    assert schedule("exponential", initial=2.0, final=1.0).span() == (0, 200)
+    assert schedule("constant", value=3.0) == schedules.constant(3.0)
+    steps = schedule("piecewise", boundaries=("10%", 50, "3ep"), values=(4.0, 3.0, 2.0, 1.0))
+    assert steps == schedules.piecewise((20, 50, 60), (4.0, 3.0, 2.0, 1.0))
+
+
+def test_a_constraint_with_schedules():
+    low = ScheduleSettings("linear", {"initial": -2.0, "final": -1.0, "end": "50%"})
+    constraint = rules.build_constraint(RuleSettings("box", {"min_value": low, "max_value": 1.0}), TIMELINE)
+    assert constraint.bounds() == {"max_value": 1.0, "min_value": schedules.linear(-2.0, -1.0, end=100)}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"begin": "50%", "end": "10%"}, ["begin=50%", "step 100", "end=10%", "step 20", "200 steps"]),
+        ({"begin": 20, "end": "1ep"}, ["begin=20", "end=1ep"]),
+        ({"begin": "100%"}, ["begin=100%", "end=100%"]),
+        ({"end": 201}, ["end=201", "200 steps", "train longer"]),
+        ({"end": "11ep"}, ["end=11ep", "step 220", "200 steps"]),
+        ({"end": "soon"}, ["end=soon"]),
+        ({"begin": "-5"}, ["begin=-5"]),
+    ],
+)
+def test_a_span_that_cannot_be(options, words):
+    with pytest.raises(ValueError, match=r"begin|end") as caught:
+        schedule("linear", initial=2.0, final=1.0, **options)
+    for word in words:
+        assert word in str(caught.value)
