@@ -8,11 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
+from constraints.base import hyperparameter
+from constraints.rescaling import Rescaling
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MaxNorm(Constraint):
+class MaxNorm(Rescaling):
     """Groups of l2 norm at most `max_value`: the ball { x : ||x|| <= c }.
 
     The nearest point of x is `x * min(1, c / ||x||)`. Convex; the point is unique, inside the ball it is x, and the
@@ -29,18 +30,13 @@ class MaxNorm(Constraint):
 
     max_value: Any = hyperparameter(2.0, "Largest norm of a unit's incoming weights.", above=0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         bound = self.value("max_value")
-        norm = numerics.l2(x, dtype)
-        inside = norm <= bound * (1.0 + numerics.slack(x.shape[0]))
-        return x * tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), bound / norm)
+        inside = norm <= bound * (1.0 + numerics.slack(size))
+        return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), bound / norm)
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if w.dtype != tf.float32 or numerics.in_xla():
-            return super().nearest(w)
-        # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
-        inside = tf.reduce_all(numerics.l2_at_most(w) <= self.value("max_value"))
-        return tf.cond(inside, lambda: w, lambda: super(MaxNorm, self).nearest(w))
+    def surely_inside(self, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(upper <= self.value("max_value"))
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         norm = numerics.l2(tf.cast(w, tf.float64), w.dtype)

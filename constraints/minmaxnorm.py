@@ -8,11 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
+from constraints.base import hyperparameter
+from constraints.rescaling import Rescaling
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MinMaxNorm(Constraint):
+class MinMaxNorm(Rescaling):
     """Groups of l2 norm from `min_value` to `max_value`: the shell { x : a <= ||x|| <= b }.
 
     The nearest point of x is `x * clip(||x||, a, b) / ||x||`. Convex only for a = 0; unique but for the zero vector,
@@ -32,27 +33,23 @@ class MinMaxNorm(Constraint):
         super().__post_init__()
         self.check_order("min_value", "max_value")
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")
-        norm = numerics.l2(x, dtype)
-        room = numerics.slack(x.shape[0]) * high + tf.where(self._thin(x, dtype), self._rounding(x, dtype), 0.0)
+        room = numerics.slack(size) * high + tf.where(self.sphere(size, dtype), self._rounding(size, dtype), 0.0)
         inside = (norm >= low - room) & (norm <= high + room)
-        scaled = x * tf.where(
+        return tf.where(
             inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm
         )
-        return tf.where(inside | (norm != 0.0), scaled, low * max(x.shape[0], 1) ** -0.5)
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        def directed() -> tf.Tensor:
-            grown = numerics.l2(x, dtype) < self.value("min_value")
-            # Each way of rounding costs a pass or two, and most often none or all of the groups grow.
-            return tf.cond(
-                tf.reduce_any(grown),
-                lambda: tf.where(grown, numerics.away_from_zero(p, dtype), numerics.toward_zero(p, dtype)),
-                lambda: numerics.toward_zero(p, dtype),
-            )
+    def origin(self, size: int) -> tf.Tensor:
+        del size
+        return self.value("min_value")
 
-        return tf.cond(self._thin(x, dtype), lambda: numerics.nearest(p, dtype), directed)
+    def sphere(self, size: int, dtype: tf.DType) -> tf.Tensor:
+        return self.value("max_value") - self.value("min_value") <= 4.0 * self._rounding(size, dtype)
+
+    def surely_inside(self, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all((lower >= self.value("min_value")) & (upper <= self.value("max_value")))
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")
@@ -62,9 +59,6 @@ class MinMaxNorm(Constraint):
     def tolerance(self, dtype: tf.DType) -> float:
         return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)
 
-    def _rounding(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _rounding(self, size: int, dtype: tf.DType) -> tf.Tensor:
         """How far rounding may take a norm from its bound: relative to it, and one quantum for each subnormal."""
-        return numerics.epsilon(dtype) * self.value("max_value") + numerics.quantum(dtype) * x.shape[0] ** 0.5
-
-    def _thin(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return self.value("max_value") - self.value("min_value") <= 4.0 * self._rounding(x, dtype)
+        return numerics.epsilon(dtype) * self.value("max_value") + numerics.quantum(dtype) * size**0.5

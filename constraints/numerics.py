@@ -80,20 +80,41 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
 
 
-def l2_at_most(w: tf.Tensor) -> tf.Tensor:
-    """An upper bound on the Euclidean norm of each column, in one cheap pass; not for XLA.
+def l2_between(w: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Bounds on the Euclidean norm of each column, in one cheap pass; not for XLA.
 
     Args:
       w: float32 [size, groups].
 
     Returns:
-      float64 [groups], at least the norm and at most a little more; NaN or inf where w has NaN, inf or too large
+      Two float64 [groups]: a little less than the norm and a little more; NaN or inf where w has NaN, inf or too large
       squares.
     """
     size = w.shape[0]
     estimate = tf.cast(tf.math.reduce_euclidean_norm(w, axis=0), tf.float64)
+    error = (size + 8) * 2.0**-24
     # Squares below the smallest normal number are flushed to zero, at most size * 2^-126 in all.
-    return estimate * (1.0 + (size + 8) * 2.0**-24) + (size * 2.0**-126) ** 0.5
+    flushed = (size * 2.0**-126) ** 0.5
+    return estimate * (1.0 - error), estimate * (1.0 + error) + flushed
+
+
+def factor_for_product(factor: tf.Tensor, sphere: tf.Tensor, size: int) -> tf.Tensor:
+    """Rounds factors so that a float32 product with them errs to the safe side: no ball is left, no sphere undercut.
+
+    Args:
+      factor: float64 [groups], above 0 or NaN; 1 stays 1.
+      sphere: bool scalar, whether to round to nearest instead.
+      size: number of weights in a group.
+
+    Returns:
+      float32 [groups].
+    """
+    # The product's own rounding, one half of a unit in the last place, and the norm's.
+    margin = 2.0**-24 + slack(size)
+    smaller = toward_zero(factor * (1.0 - margin), tf.float32)
+    larger = away_from_zero(factor * (1.0 + margin), tf.float32)
+    directed = tf.where(factor < 1.0, smaller, tf.where(factor > 1.0, larger, tf.ones_like(smaller)))
+    return tf.where(sphere, tf.cast(factor, tf.float32), directed)
 
 
 def l1(x: tf.Tensor) -> tf.Tensor:

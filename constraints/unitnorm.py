@@ -7,11 +7,11 @@ import dataclasses
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint
+from constraints.rescaling import Rescaling
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class UnitNorm(Constraint):
+class UnitNorm(Rescaling):
     """Groups of l2 norm 1: the unit sphere { x : ||x|| = 1 }.
 
     The nearest point of x is `x / ||x||`. Not convex; unique but for the zero vector, from which every point of the
@@ -23,14 +23,17 @@ class UnitNorm(Constraint):
       Networks", 2016.
     """
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        norm = numerics.l2(x, dtype)
-        on_sphere = tf.abs(norm - 1.0) <= numerics.epsilon(dtype) + numerics.slack(x.shape[0])
-        scaled = x * tf.where(on_sphere | ~tf.math.is_finite(norm), tf.ones_like(norm), 1.0 / norm)
-        return tf.where(norm != 0.0, scaled, max(x.shape[0], 1) ** -0.5)
+    def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
+        on_sphere = tf.abs(norm - 1.0) <= numerics.epsilon(dtype) + numerics.slack(size)
+        return tf.where(on_sphere | ~tf.math.is_finite(norm), tf.ones_like(norm), 1.0 / norm)
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return numerics.nearest(p, dtype)
+    def origin(self, size: int) -> tf.Tensor:
+        del size
+        return tf.ones([], tf.float64)
+
+    def sphere(self, size: int, dtype: tf.DType) -> tf.Tensor:
+        del size, dtype
+        return tf.constant(True)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return tf.ones([w.shape[1]], tf.bool)

@@ -151,6 +151,14 @@ def pointing_outside(path):
     path.write_text(json.dumps(content))
 
 
+def naming_a_neighbour(path):
+    """Names a good file outside beside its own."""
+    content = json.loads(path.read_text())
+    outside = path.parent.parent / "step-00000002" / "state.index"
+    content["files"]["../step-00000002/state.index"] = checkpoints._fingerprint(outside)
+    path.write_text(json.dumps(content))
+
+
 FILES = {"data": "state.data-00000-of-00001", "index": "state.index", "manifest": "manifest.json"}
 DAMAGE = {
     **{
@@ -172,6 +180,7 @@ DAMAGE = {
     "absolute_path": ("manifest", manifest(lambda content: content["files"].update({"/etc/passwd": "sha256:0"}))),
     "parent": ("manifest", manifest(lambda content: content["files"].update({"..": "sha256:0"}))),
     "pointing_outside": ("manifest", pointing_outside),
+    "naming_a_neighbour": ("manifest", naming_a_neighbour),
     # Nothing would tell that this file was whole.
     "data_unnamed": ("manifest", manifest(lambda content: content["files"].pop(FILES["data"]))),
 }
@@ -206,13 +215,14 @@ def test_two_damaged_ones_are_passed_over_and_overwritten_in_time(copied):
     assert names(folder) == [f"step-0000000{step}" for step in (1, 2, 3)]
 
 
-def test_a_checkpoint_of_another_network_does_not_fit(copied):
+@pytest.mark.parametrize("units", [(6, 3), (5, 3, 3), (5,)])
+def test_a_checkpoint_of_another_network_does_not_fit(copied, units):
     folder, _ = copied
     run = Run(folder)
-    wide = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), keras.layers.Dense(3)])
+    model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(number) for number in units)])
     optimizer = keras.optimizers.Adam(0.01)
-    optimizer.build(wide.trainable_variables)
-    other = checkpoints.Checkpoints(folder, wide, optimizer, run.progress, log=run.said.append)
+    optimizer.build(model.trainable_variables)
+    other = checkpoints.Checkpoints(folder, model, optimizer, run.progress, log=run.said.append)
     with pytest.raises(ValueError, match="none of the checkpoints"):
         other.restore()
     assert len(run.said) == 3

@@ -45,7 +45,8 @@ CASES = [
 ]
 # float64 has nothing wider to round from.
 SLACK = {"float32": 1e-12, "bfloat16": 1e-12, "float16": 1e-12, "float64": 1e-14}
-SHAPES = [(), (9,), (11, 6), (5, 3, 4), (3, 3, 4, 5), (2, 3, 2, 3, 4)]
+# The largest is past the size up to which products are taken in float64.
+SHAPES = [(), (9,), (11, 6), (5, 3, 4), (3, 3, 4, 5), (2, 3, 2, 3, 4), (120, 40)]
 SCALES = {
     "float32": (1e-30, 1e-6, 1.0, 1e6, 1e30),
     "bfloat16": (1e-30, 1e-6, 1.0, 1e6, 1e30),

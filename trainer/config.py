@@ -112,7 +112,7 @@ class Config:
     )
     overwrite: bool = setting(False, "Delete an earlier run in the run directory and start anew.")
     dry_run: bool = setting(False, "Print the table of variables and stop; nothing is written.")
-    summary_every: str = setting("50", "TensorBoard scalars: every so many steps, 1% or 1ep.", interval=True)
+    summary_every: str = setting("100", "TensorBoard scalars: every so many steps, 1% or 1ep.", interval=True)
     histogram_every: str = setting("10%", "TensorBoard histograms: every so many steps, 10% or 5ep.", interval=True)
     eval_every: str = setting("1ep", "Evaluation: every so many steps, 5% or 1ep.", interval=True)
     checkpoint_every: str = setting("10%", "Checkpoints: every so many steps, 10% or 1ep.", interval=True)

@@ -44,16 +44,16 @@ class Projector:
         Returns:
           float64 [`num_rows()`, `width()`]: each target's `MEASURES` and then its bounds, zeros when not measured.
         """
-        rows = []
         last = tf.equal(step, self._total_steps)
+        pairs = []
         for target in self._measured:
-            before = tf.convert_to_tensor(target.variable)
-            after = before
+            before = after = tf.convert_to_tensor(target.variable)
             if target.name != "none":
                 after = self._projected(target, before, step, last)
                 target.variable.assign(after)
-            rows.append(self._row(target, before, after, step, measure))
-        return tf.stack(rows) if rows else tf.zeros([0, self.width()], tf.float64)
+            pairs.append((before, after))
+        # One branch for all variables: in the step itself each would cost as much as a small projection.
+        return tf.cond(measure, lambda: self._rows(pairs, step), self._nothing)
 
     def num_rows(self) -> int:
         """Number of measured variables."""
@@ -78,16 +78,17 @@ class Projector:
         due = tf.equal(step % target.project_every, 0)
         return tf.cond(due | last, after, lambda: before)
 
-    def _row(
-        self, target: Target, before: tf.Tensor, after: tf.Tensor, step: tf.Tensor, measure: tf.Tensor
-    ) -> tf.Tensor:
-        def row() -> tf.Tensor:
+    def _rows(self, pairs: Sequence[tuple[tf.Tensor, tf.Tensor]], step: tf.Tensor) -> tf.Tensor:
+        rows = []
+        for target, (before, after) in zip(self._measured, pairs, strict=True):
             constraint = target.constraint.at(step)
             values = measures.measure(constraint, before, after, target.axes)
             numbers = [values[name] for name in MEASURES] + [constraint.value(name) for name in constraint.bounds()]
-            return tf.pad(tf.stack(numbers), [[0, self.width() - len(numbers)]])
+            rows.append(tf.pad(tf.stack(numbers), [[0, self.width() - len(numbers)]]))
+        return tf.stack(rows) if rows else self._nothing()
 
-        return tf.cond(measure, row, lambda: tf.zeros([self.width()], tf.float64))
+    def _nothing(self) -> tf.Tensor:
+        return tf.zeros([self.num_rows(), self.width()], tf.float64)
 
 
 def _projection(target: Target, weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

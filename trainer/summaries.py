@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram import summary_v2 as histogram
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
-from tensorboard.plugins.scalar import summary_v2 as scalar
+from tensorboard.plugins.scalar import metadata as scalar
 from tensorboard.plugins.text import summary_v2 as text
 
 from trainer.projector import MEASURES
@@ -27,6 +30,7 @@ from trainer.rules import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
 _TOTAL_SPARSITY = "sparsity/total"
+_SCALAR = scalar.create_summary_metadata(display_name="", description="")
 
 
 class Summaries:
@@ -77,7 +81,7 @@ class Summaries:
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars `{tag: value}` of a step into `train` or `eval`."""
-        self._write(folder, step, [scalar.scalar_pb(tag, value) for tag, value in values.items()])
+        self._write(folder, step, [Summary(value=[_scalar(tag, value) for tag, value in values.items()])])
 
     def measures(self, measured: np.ndarray) -> dict[str, float]:
         """Names the projector's measures.
@@ -122,6 +126,11 @@ class Summaries:
         event = b"".join(proto.SerializeToString() for proto in protos)
         with self._writers[folder].as_default():
             tf.summary.experimental.write_raw_pb(event, step=step)
+
+
+def _scalar(tag: str, value: float) -> Summary.Value:
+    """What TensorBoard's own `scalar_pb` makes, without its general conversion of arrays: six times as fast."""
+    return Summary.Value(tag=tag, metadata=_SCALAR, tensor=TensorProto(dtype=DT_FLOAT, float_val=[value]))
 
 
 def layout(targets: Sequence[Target]) -> layout_pb2.Layout:

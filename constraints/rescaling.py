@@ -1,0 +1,93 @@
+"""Sets whose nearest point of a group is the group times a number: balls, spheres and shells of the l2 norm."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from constraints import numerics
+from constraints.base import Constraint
+
+# Weights up to this many are multiplied in float64 and rounded once, which costs them nothing that could be noticed.
+_FEW = 4096
+
+# Factors beyond these could make a float32 product overflow, or flush it to zero, that float64 holds.
+_USUAL = 2.0**-60, 2.0**60
+
+
+class Rescaling(Constraint):
+    """A set that a group reaches by being multiplied by a factor, which depends on the group's norm alone.
+
+    A subclass says the factor, and what a group of zeros becomes where zero is infeasible.
+
+    Norms are always taken in float64. So is the product, but for more than a few float32 weights, where it would cost
+    more than all the rest: there the factor is first moved by as much as a float32 product may be rounded, so that the
+    bound holds all the same and the result is within two units in the last place of the nearest point. Next to a group
+    that is moved in this way, TensorFlow flushes the subnormal weights of other groups to zero, as all its arithmetic
+    does.
+    """
+
+    def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
+        """What each column is multiplied by: exactly 1 where it is feasible or not finite.
+
+        Args:
+          norm: float64 [groups].
+          size: number of weights in a group.
+          dtype: the weights' own type, which says how close counts as on a sphere.
+
+        Returns:
+          float64 [groups].
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `factor`.")
+
+    def origin(self, size: int) -> tf.Tensor:
+        """Norm of the point that a column of zeros becomes, all its entries equal: float64 scalar, 0 to leave it."""
+        del size
+        return tf.zeros([], tf.float64)
+
+    def sphere(self, size: int, dtype: tf.DType) -> tf.Tensor:
+        """Whether the set is as thin as the type's rounding, so that norms are rounded to nearest: bool scalar."""
+        del size, dtype
+        return tf.constant(False)
+
+    def surely_inside(self, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor | None:
+        """Whether columns with norms between the two are all feasible: bool scalar; None where that cannot be.
+
+        Args:
+          lower: float64 [groups].
+          upper: float64 [groups].
+        """
+        del lower, upper
+        return None
+
+    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        size = x.shape[0]
+        norm = numerics.l2(x, dtype)
+        scaled = x * self.factor(norm, size, dtype)
+        return tf.where((norm == 0.0) & (self.origin(size) > 0.0), self.origin(size) * max(size, 1) ** -0.5, scaled)
+
+    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        def directed() -> tf.Tensor:
+            grown = (tf.abs(p) > tf.abs(x)) & tf.math.is_finite(p)
+            return tf.where(grown, numerics.away_from_zero(p, dtype), numerics.toward_zero(p, dtype))
+
+        return tf.cond(self.sphere(x.shape[0], dtype), lambda: numerics.nearest(p, dtype), directed)
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if w.dtype != tf.float32 or w.shape.num_elements() <= _FEW:
+            return super().nearest(w)
+        inside = None if numerics.in_xla() else self.surely_inside(*numerics.l2_between(w))
+        if inside is None:
+            return self._multiplied(w)
+        # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
+        return tf.cond(inside, lambda: w, lambda: self._multiplied(w))
+
+    def _multiplied(self, w: tf.Tensor) -> tf.Tensor:
+        size = w.shape[0]
+        norm = numerics.l2(tf.cast(w, tf.float64), w.dtype)
+        factor = self.factor(norm, size, w.dtype)
+        usual = (factor >= _USUAL[0]) & (factor <= _USUAL[1]) & ((norm > 0.0) | (self.origin(size) <= 0.0))
+        return tf.cond(
+            tf.reduce_all(usual | ~tf.math.is_finite(norm)),
+            lambda: w * numerics.factor_for_product(factor, self.sphere(size, w.dtype), size),
+            lambda: super(Rescaling, self).nearest(w),
+        )
