@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["constraints*", "models*", "trainer*"]),
-    # Ranges that were tried; TensorFlow 2.21 no longer brings tensorboard, and TFDS imports importlib_resources unasked.
+    # Ranges that were tried. TensorFlow 2.21 no longer brings tensorboard; TFDS imports importlib_resources undeclared.
     install_requires=[
         "absl-py>=2.3,<3",
         "importlib_resources>=6.4,<8",

@@ -41,7 +41,10 @@ class Box(Constraint):
         return tf.where(x < low, low, tf.where(x > high, high, x))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        return self.project(w, w.dtype)
+        if numerics.few(w):
+            return self.project(w, w.dtype)
+        low, high = self._representable(w.dtype)
+        return tf.minimum(high, tf.maximum(low, w))
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.reduce_max(tf.pad(tf.abs(x), [[1, 0], [0, 0]]), axis=0)

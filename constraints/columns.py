@@ -67,18 +67,18 @@ class Columns:
         """Weights of `shape` -> [size, groups], row-major within a group."""
         if not self._leading:
             w = tf.transpose(w, self._order)
-        return tf.reshape(w, [self.size, math.prod(self.group_shape)])
+        return _reshaped(w, (self.size, math.prod(self.group_shape)))
 
     def restore(self, x: tf.Tensor) -> tf.Tensor:
         """[size, groups] -> weights of `shape`."""
         if self._leading:
-            return tf.reshape(x, self.shape)
+            return _reshaped(x, self.shape)
         x = tf.reshape(x, [self.shape[axis] for axis in self._order])
         return tf.transpose(x, [self._order.index(axis) for axis in range(len(self.shape))])
 
     def per_group(self, values: tf.Tensor) -> tf.Tensor:
         """[groups] -> `group_shape`."""
-        return tf.reshape(values, self.group_shape)
+        return _reshaped(values, self.group_shape)
 
     @property
     def _others(self) -> tuple[int, ...]:
@@ -106,3 +106,8 @@ def checked_axis(axis: Any) -> int | tuple[int, ...] | None:
         raise ValueError(f"axis={axis!r} must be a whole number, several of them, or None for all but the last axis.")
     whole = tuple(int(one) for one in several)
     return whole if isinstance(axis, (tuple, list)) else whole[0]
+
+
+def _reshaped(x: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """A reshape, or nothing where there is nothing to do: each operation costs a training step some microseconds."""
+    return x if x.shape == shape else tf.reshape(x, shape)

@@ -37,9 +37,7 @@ class MinMaxNorm(Rescaling):
         low, high = self.value("min_value"), self.value("max_value")
         room = numerics.slack(size) * high + tf.where(self.sphere(size, dtype), self._rounding(size, dtype), 0.0)
         inside = (norm >= low - room) & (norm <= high + room)
-        return tf.where(
-            inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm
-        )
+        return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm)
 
     def origin(self, size: int) -> tf.Tensor:
         del size
@@ -48,8 +46,10 @@ class MinMaxNorm(Rescaling):
     def sphere(self, size: int, dtype: tf.DType) -> tf.Tensor:
         return self.value("max_value") - self.value("min_value") <= 4.0 * self._rounding(size, dtype)
 
-    def surely_inside(self, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all((lower >= self.value("min_value")) & (upper <= self.value("max_value")))
+    def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
+        low = tf.cast(self.value("min_value") * (1.0 + 2.0 * relative), norm.dtype)
+        high = tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
+        return (tf.reduce_min(norm) >= low) & (tf.reduce_max(norm) <= high)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")

@@ -6,6 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from constraints import numerics
 from constraints.base import Constraint
 
 
@@ -25,7 +26,12 @@ class NonNeg(Constraint):
         return tf.where(x < 0, tf.zeros_like(x), x)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        return self.project(w, w.dtype)
+        if not numerics.few(w):
+            # Keeps NaN and -0.0; positive subnormals are flushed to zero.
+            return tf.maximum(tf.zeros([], w.dtype), w)
+        # By the bits, as comparisons take subnormals for zero.
+        negative = numerics.negative(w) & ~tf.math.is_nan(w) & (numerics.magnitude_bits(w) > 0)
+        return tf.where(negative, tf.zeros_like(w), w)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(tf.equal(w, 0), axis=0)

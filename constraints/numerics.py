@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
@@ -31,6 +33,25 @@ def slack(size: int) -> float:
     return (4 * _NUDGE_ULPS + size) * 2.0**-52
 
 
+# TensorFlow's comparisons, selections and bit operations take several times as long as its arithmetic. Where a formula
+# needs them to keep the last bits right, tensors of up to this many weights use it, and larger ones their arithmetic.
+FEW = 256
+
+
+def few(w: tf.Tensor) -> bool:
+    """Whether there are so few weights that the most exact formula costs nothing that could be noticed."""
+    return w.shape.num_elements() <= FEW
+
+
+def rarely(function: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
+    """Makes a branch of `tf.cond` cost nothing where it is not taken.
+
+    The branches of a condition become part of the graph around it, and each operation that is skipped costs some time
+    in every step; kept as a function, a branch is one operation.
+    """
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+
 def in_xla() -> bool:
     """Whether what is being traced will be compiled by XLA, which lacks the kernels of some shortcuts.
 
@@ -58,6 +79,11 @@ def magnitude_bits(w: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.bitwise_and(tf.bitcast(w, integer), tf.constant(integer.max, integer))
 
 
+def negative(w: tf.Tensor) -> tf.Tensor:
+    """Whether the sign bit is set: bool, the shape of `w`; -0.0 and some NaN have it too."""
+    return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
+
+
 def finite_groups(x: tf.Tensor) -> tf.Tensor:
     """Whether all weights of a group are finite: [size, groups] -> bool [groups]."""
     return tf.reduce_all(tf.math.is_finite(x), axis=0)
@@ -80,22 +106,18 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
 
 
-def l2_between(w: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Bounds on the Euclidean norm of each column, in one cheap pass; not for XLA.
+def l2_estimate(w: tf.Tensor) -> tuple[tf.Tensor, float, float]:
+    """Euclidean norm of each column in one cheap pass; not for XLA.
 
     Args:
       w: float32 [size, groups].
 
     Returns:
-      Two float64 [groups]: a little less than the norm and a little more; NaN or inf where w has NaN, inf or too large
-      squares.
+      float32 [groups], inf where squares overflow; the relative error it may have, once compared in float32; and an
+      absolute one, of squares below the smallest normal number, which are flushed to zero.
     """
     size = w.shape[0]
-    estimate = tf.cast(tf.math.reduce_euclidean_norm(w, axis=0), tf.float64)
-    error = (size + 8) * 2.0**-24
-    # Squares below the smallest normal number are flushed to zero, at most size * 2^-126 in all.
-    flushed = (size * 2.0**-126) ** 0.5
-    return estimate * (1.0 - error), estimate * (1.0 + error) + flushed
+    return tf.math.reduce_euclidean_norm(w, axis=0), (size + 16) * 2.0**-24, (size * 2.0**-126) ** 0.5
 
 
 def factor_for_product(factor: tf.Tensor, sphere: tf.Tensor, size: int) -> tf.Tensor:

@@ -7,9 +7,6 @@ import tensorflow as tf
 from constraints import numerics
 from constraints.base import Constraint
 
-# Weights up to this many are multiplied in float64 and rounded once, which costs them nothing that could be noticed.
-_FEW = 4096
-
 # Factors beyond these could make a float32 product overflow, or flush it to zero, that float64 holds.
 _USUAL = 2.0**-60, 2.0**60
 
@@ -49,14 +46,15 @@ class Rescaling(Constraint):
         del size, dtype
         return tf.constant(False)
 
-    def surely_inside(self, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor | None:
-        """Whether columns with norms between the two are all feasible: bool scalar; None where that cannot be.
+    def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor | None:
+        """Whether all columns are feasible beyond doubt: bool scalar; None where that is never so.
 
         Args:
-          lower: float64 [groups].
-          upper: float64 [groups].
+          norm: float32 [groups], estimates.
+          relative: their relative error.
+          absolute: their absolute error.
         """
-        del lower, upper
+        del norm, relative, absolute
         return None
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -73,9 +71,9 @@ class Rescaling(Constraint):
         return tf.cond(self.sphere(x.shape[0], dtype), lambda: numerics.nearest(p, dtype), directed)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if w.dtype != tf.float32 or w.shape.num_elements() <= _FEW:
+        if w.dtype != tf.float32 or numerics.few(w):
             return super().nearest(w)
-        inside = None if numerics.in_xla() else self.surely_inside(*numerics.l2_between(w))
+        inside = None if numerics.in_xla() else self.surely_inside(*numerics.l2_estimate(w))
         if inside is None:
             return self._multiplied(w)
         # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
@@ -89,5 +87,5 @@ class Rescaling(Constraint):
         return tf.cond(
             tf.reduce_all(usual | ~tf.math.is_finite(norm)),
             lambda: w * numerics.factor_for_product(factor, self.sphere(size, w.dtype), size),
-            lambda: super(Rescaling, self).nearest(w),
+            numerics.rarely(lambda: super(Rescaling, self).nearest(w)),
         )

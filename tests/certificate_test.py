@@ -93,6 +93,12 @@ def test_every_number_equals_numpy():
         assert entry["norm"][name] == pytest.approx(getattr(norms, name)(), rel=1e-12)
 
 
+def test_the_groups_are_those_of_the_target():
+    value = weights((40, 2)) / 2  # Columns are long, rows are short.
+    assert judged(target("maxnorm", value, (1,), max_value=2.0))[0]["feasible"] is True
+    assert judged(target("maxnorm", value, (0,), max_value=2.0))[0]["feasible"] is False
+
+
 def test_the_bound_is_that_of_the_step():
     shrinking = schedules.linear(4.0, 1.0, end=100)
     value = 2 * weights() / np.linalg.norm(weights(), axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from trainer import certificate, experiment, rundir
 from trainer.config import Config, RuleSettings, ScheduleSettings
 from trainer.interrupts import Interrupt
 from trainer.session import Session
+from trainer.steps import Steps
 
 TINY = {
     "convnet": {"filters": (3,), "dropout": 0.2},
@@ -164,12 +166,11 @@ def test_a_run_that_is_projected_seldom_and_by_halves_ends_feasible(tmp_path):
 
 
 @pytest.mark.parametrize("eval_every", ["4", "5"])
-def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, eval_every):
+def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkeypatch, eval_every):
     rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=7, rate=0.5)
-    # A rate that learns nothing: no evaluation is better than the first.
-    settings = config(
-        tmp_path / "run", rule, train_steps=1000, learning_rate=1e-30, early_stopping=2, eval_every=eval_every
-    )
+    settings = config(tmp_path / "run", rule, train_steps=1000, early_stopping=2, eval_every=eval_every)
+    # No evaluation is better than the first, though the weights move on.
+    monkeypatch.setattr(Steps, "evaluate", lambda self: {"loss": 1.0, "accuracy": 0.5})
     built, result = trained(settings)
     assert result["step"] == 3 * int(eval_every)
     assert result["best"]["step"] == int(eval_every)
@@ -200,8 +201,10 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
     assert result["replicas"] == {"count": replicas, "identical": True}
     _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(0))
     assert nothing is None
-    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(3))
+    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(4))
     assert nothing is None
+    # As if killed before it could save: what the event files say of later steps must go.
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step-00000010")
     assert not (tmp_path / "broken" / "certificate.json").exists()
     broken, again = trained(config(tmp_path / "broken", rule, **settings))
     assert tiny.same_bits(weights(broken), weights(whole))
@@ -222,6 +225,19 @@ def test_weights_that_are_not_finite_end_in_a_certificate_that_says_so(tmp_path)
     assert read(tmp_path / "run")["evaluation"]["loss"] is None
     assert "VIOLATED" in certificate.printed(result)
     assert "NOT FEASIBLE" in certificate.verdict(result, "x")
+
+
+def test_what_is_written_is_the_mean_since_it_was_last_written(tmp_path):
+    each, fifth = (tmp_path / "each", tmp_path / "fifth")
+    trained(config(each, l2=0.1, summary_every="1"))
+    trained(config(fifth, l2=0.1, summary_every="5"))
+    each, fifth = tensorboard_data.scalars(each), tensorboard_data.scalars(fifth)
+    for tag in ("loss", "accuracy", "penalty"):
+        values = [value for _, value in each[f"train/{tag}"]]
+        assert [step for step, _ in fifth[f"train/{tag}"]] == [5, 10]
+        assert [value for _, value in fifth[f"train/{tag}"]] == pytest.approx(
+            [np.mean(values[:5]), np.mean(values[5:])]
+        )
 
 
 def test_a_dry_look_writes_nothing(tmp_path):

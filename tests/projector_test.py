@@ -59,7 +59,8 @@ def test_the_bound_follows_the_schedule_exactly_at_every_step(schedule):
         norms = np.linalg.norm(ball.variable.numpy().astype(np.float64), axis=0)
         assert norms.max() <= bound
         np.testing.assert_allclose(norms, bound, rtol=1e-6)
-        assert row[len(MEASURES)] == bound
+        # A compiled formula may round its last bit otherwise.
+        np.testing.assert_allclose(row[len(MEASURES)], bound, rtol=1e-15)
 
 
 def test_one_trace_follows_a_schedule():

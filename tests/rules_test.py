@@ -90,6 +90,11 @@ def test_a_target_holds_what_its_rule_says(mlp):
     assert (sparse.axes, sparse.num_groups) == ((0,), 6)
 
 
+def test_targets_stand_in_the_models_order_whatever_the_order_of_the_rules(mlp):
+    first, second = RuleSettings("maxnorm", {}, ("output/kernel",)), RuleSettings("nonneg", {}, ("hidden_*/kernel",))
+    assert paths(matched(mlp, first, second)) == ["hidden_1/kernel", "hidden_2/kernel", "output/kernel"]
+
+
 def test_a_pattern_that_matches_nothing(mlp):
     with pytest.raises(ValueError, match=r"--variables=nowhere\* matches no trainable variable") as caught:
         matched(mlp, RuleSettings("maxnorm", {}, ("hidden_1/kernel", "nowhere*")))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 
 import tensorflow as tf
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard import data_compat
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.util import tensor_util
 
 

@@ -125,6 +125,8 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
     if "schedule" in given:
         field = rulesfile.scheduled_field(name)
         options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
+        if "values" in options:
+            options["values"] = [_number("values", value) for value in options["values"]]
         if "initial_value" in given:
             options["initial"] = given["initial_value"]
         # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
@@ -225,6 +227,13 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
         return tuple(int(part) for part in value)
     except ValueError:
         raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
+
+
+def _number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--{flag}: {text} is not a number; write numbers with commas, such as 4,2,1.") from None
 
 
 def _known(flag: str, name: str, registry: typing.Iterable[str]) -> None:

@@ -21,7 +21,7 @@ RESUME = ("auto", "never", "must")
 DEFAULT_EPOCHS = 20
 
 # What says where a run lives and how it is started, not what it computes: free to differ when a run is continued.
-CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir"})
+CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir", "steps_per_loop"})
 
 
 def setting(default: Any, text: str, **limits: Any) -> Any:

@@ -41,11 +41,11 @@ def fan_in_axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[in
       variable: one of its weights, of any rank.
 
     Returns:
-      Axes of the variable; a group is the weights that differ in these axes only. A vector (a bias, a scale) is one
-      group.
+      Axes of the variable; a group is the weights that differ in these axes only. A vector is one
+      group, and so is a bias of any rank.
     """
     rank = len(variable.shape)
-    if rank <= 1:
+    if rank <= 1 or variable.name == "bias":
         return tuple(range(rank))
     if isinstance(layer, keras.layers.EinsumDense) and variable.name == "kernel":
         return _contracted(layer.equation)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from constraints import measures
+from constraints import measures, numerics
 from trainer.rules import Target
 
 # Measures of one variable, in the order of the vector that `measured` returns; its bounds follow them.
@@ -52,8 +52,7 @@ class Projector:
                 after = self._projected(target, before, step, last)
                 target.variable.assign(after)
             pairs.append((before, after))
-        # One branch for all variables: in the step itself each would cost as much as a small projection.
-        return tf.cond(measure, lambda: self._rows(pairs, step), self._nothing)
+        return tf.cond(measure, numerics.rarely(lambda: self._rows(pairs, step)), self._nothing)
 
     def num_rows(self) -> int:
         """Number of measured variables."""

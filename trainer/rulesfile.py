@@ -131,7 +131,7 @@ def _rule(table: Any, where: str) -> RuleSettings:
         return RuleSettings(
             constraint=name,
             values=values,
-            variables=_patterns(table.get("variables", ())),
+            variables=_patterns(table["variables"]) if "variables" in table else (),
             project_every=project_every,
             rate=_number("rate", table.get("rate", 1.0)),
         )
@@ -144,6 +144,8 @@ def _patterns(value: Any) -> tuple[str, ...]:
     patterns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
     if not all(isinstance(pattern, str) and pattern for pattern in patterns):
         raise ValueError(f"has variables = {value!r}; expected a pattern over paths, or a list of them")
+    if not patterns:
+        raise ValueError("has an empty list of variables; leave `variables` out for every kernel")
     return patterns
 
 
@@ -170,12 +172,9 @@ def _check_option(option: str, value: Any) -> None:
 
 
 def _number(key: str, value: Any) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return value if isinstance(value, (int, float)) else float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{key}` = {value!r} is not a number") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"`{key}` = {value!r} is not a number")
+    return value
 
 
 def _one_of(key: str, name: Any, choices: Iterable[str]) -> str:
