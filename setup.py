@@ -26,7 +26,7 @@ setup(
         "tensorflow-datasets>=4.9.9,<4.10",
     ],
     extras_require={
-        "test": ["mypy>=1.18,<3", "pytest>=8.4,<10", "ruff>=0.14,<0.18", "scipy>=1.14,<2"],
+        "test": ["mypy>=1.18,<3", "pytest>=8.4,<10", "pytest-xdist>=3.6,<4", "ruff>=0.17,<0.18"],
     },
     entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
     classifiers=[

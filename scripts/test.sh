@@ -8,4 +8,5 @@ cd "$ROOT"
 "$VENV/bin/python" -m ruff check .
 "$VENV/bin/python" -m ruff format --check .
 "$VENV/bin/python" -m mypy
-exec "$VENV/bin/python" -m pytest "$@"
+# Two processes, each with whole files: the tests that start processes share what a file has prepared.
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"

@@ -157,7 +157,7 @@ def test_other_settings_are_another_run(changes):
 
 
 def test_circumstances_are_no_part_of_a_run():
-    changes = {"data_dir": "/data", "dry_run": True, "overwrite": True, "resume": "never"}
+    changes = {"data_dir": "/data", "dry_run": True, "overwrite": True, "resume": "never", "steps_per_loop": 7}
     assert changes.keys() | {"run_dir"} == CIRCUMSTANCES
     for name, value in changes.items():
         assert rich(**{name: value}).directory() == rich().directory()

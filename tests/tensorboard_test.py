@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests import processes
+from trainer.config import CIRCUMSTANCES
 
 PRESETS = processes.ROOT / "scripts" / "presets"
 # The last of two equal flags wins: the presets as they are, but shorter.
@@ -292,7 +293,7 @@ def test_hparams_show_the_flags(board, run):
     values = board.sessions()[run]["hparams"]
     for line in (board.logdir / run / "flags.txt").read_text().splitlines():
         name, equals, text = line.removeprefix("--").partition("=")
-        if not equals or name in ("data_dir", "resume", "run_dir"):
+        if not equals or name in CIRCUMSTANCES:
             continue
         value = values[name]
         assert value == float(text) if isinstance(value, float) else value == text, name
