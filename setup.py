@@ -15,18 +15,18 @@ setup(
     packages=find_packages(include=["constraints*", "models*", "trainer*"]),
     # Ranges that were tried. TensorFlow 2.21 no longer brings tensorboard; TFDS imports importlib_resources undeclared.
     install_requires=[
-        "absl-py>=2.3,<3",
-        "importlib_resources>=6.4,<8",
+        "absl-py>=2.5,<3",
+        "importlib_resources>=7.1,<8",
         "keras>=3.15,<3.16",
-        "numpy>=2.0,<3",
-        "requests>=2.32,<3",
-        "scikit-learn>=1.6,<2",
-        "tensorboard>=2.20,<2.22",
+        "numpy>=2.4,<3",
+        "requests>=2.34,<3",
+        "scikit-learn>=1.9,<2",
+        "tensorboard>=2.21,<2.22",
         "tensorflow>=2.21,<2.22",
-        "tensorflow-datasets>=4.9.9,<4.10",
+        "tensorflow-datasets>=4.9.10,<4.10",
     ],
     extras_require={
-        "test": ["mypy>=1.18,<3", "pytest>=8.4,<10", "pytest-xdist>=3.6,<4", "ruff>=0.17,<0.18"],
+        "test": ["mypy>=2.4,<3", "pytest>=9.2,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"],
     },
     entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
     classifiers=[

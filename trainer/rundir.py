@@ -99,7 +99,8 @@ class RunDirectory:
             self._take_lock()
             resumed = self.check()
             if not resumed:
-                for entry in self.path.iterdir():
+                # The record goes first: a deletion that is cut short must not leave what looks like a run to continue.
+                for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != RUN):
                     if entry.name != LOCK:
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
                 write_atomically(self.path / FLAGS, flagfile)
