@@ -1,4 +1,4 @@
-"""What constraint and logging cost: `python -m scripts.benchmark [--rounds=5] [--steps=2000] [--json=FILE]`.
+"""What constraint and logging cost: `python -m scripts.benchmark`; `--help` lists its options.
 
 Each round trains every variant once, one after the other, so that noise of the machine falls on all of them alike.
 Rates are those that TensorBoard shows (steps per second between two summaries); the first interval, which compiles, is
@@ -42,12 +42,14 @@ NETWORKS = {
 ANNEALED = ScheduleSettings("cosine", {"initial": 2.0, "final": 0.5})
 RULES = {
     "no constraint": RuleSettings(),
-    "maxnorm": RuleSettings("maxnorm", {"max_value": 1.0}),
-    "maxnorm, annealed": RuleSettings("maxnorm", {"max_value": ANNEALED}),
+    "maxnorm 2, as in the main job": RuleSettings("maxnorm", {"max_value": 2.0}),
+    "maxnorm 0.5, every unit at its bound": RuleSettings("maxnorm", {"max_value": 0.5}),
+    "maxnorm 2 to 0.5, annealed": RuleSettings("maxnorm", {"max_value": ANNEALED}),
     "unitnorm": RuleSettings("unitnorm"),
     "nonneg": RuleSettings("nonneg"),
-    "l1ball": RuleSettings("l1ball"),
-    "topk": RuleSettings("topk", {"sparsity": 0.9}),
+    "box": RuleSettings("box", {"min_value": -0.1, "max_value": 0.1}),
+    "l1ball 3": RuleSettings("l1ball", {"max_value": 3.0}),
+    "topk 90 %": RuleSettings("topk", {"sparsity": 0.9}),
 }
 
 
@@ -132,11 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--only", default="", help="run only the networks whose names hold this text")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     arguments = parser.parse_args()
     figures: dict[str, dict] = {"start-up": start_up(arguments.rounds)}
     say("start-up, seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in figures["start-up"].items()))
     for name, network in NETWORKS.items():
+        if arguments.only not in name:
+            continue
         figures[name] = compare(network, arguments.rounds, arguments.steps)
         rows = [
             [variant, f"{f['milliseconds']:.3f}", f"{f['quartile_1']:.3f}-{f['quartile_3']:.3f}", f"{f['ratio']:.2f}"]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.plugins.histogram import summary_v2 as histogram
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.scalar import summary_v2 as scalar
 from tensorboard.util import tensor_util
 
 from constraints import REGISTRY, schedules
@@ -262,3 +264,23 @@ def test_flushed_values_can_be_read_while_the_run_goes_on(tmp_path):
     assert tensorboard_data.scalars(tmp_path)["train/loss"][-1][0] == 20
     writer.close()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.random.default_rng(0).standard_normal(1000), np.full(5, 0.3), np.zeros(7), np.zeros(0), np.array([1e30, -1.0])],
+    ids=["normal", "equal", "zeros", "none", "wide"],
+)
+def test_scalars_and_histograms_are_tensorboards_own(values):
+    values = values.astype(np.float32)
+    ours, theirs = summaries._histogram("a", values), histogram.histogram_pb("a", values).value[0]
+    assert ours.metadata.SerializeToString() == theirs.metadata.SerializeToString()
+    # NumPy's edges are of the type of the values.
+    np.testing.assert_allclose(
+        tensor_util.make_ndarray(ours.tensor), tensor_util.make_ndarray(theirs.tensor), rtol=1e-6, atol=1e-6
+    )
+    for value in values[:2].tolist():
+        ours, theirs = summaries._scalar("a", value), scalar.scalar_pb("a", value).value[0]
+        assert ours.metadata.SerializeToString() == theirs.metadata.SerializeToString()
+        assert tensor_util.make_ndarray(ours.tensor) == tensor_util.make_ndarray(theirs.tensor)
+        assert tensor_util.make_ndarray(ours.tensor).shape == ()
