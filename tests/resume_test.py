@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import random
 import signal
@@ -47,11 +48,20 @@ def stop_at_evaluation(flags: list[str], cwd: pathlib.Path, number: int, kind: s
     return process.returncode
 
 
-def state(directory: pathlib.Path) -> dict[str, bytes]:
+def state(directory: pathlib.Path, step: int = STEPS) -> dict[str, bytes]:
     """Every tensor of the last checkpoint: weights, optimizer state, seeds, totals, best."""
-    reader = tf.train.load_checkpoint(str(directory / "checkpoints" / f"step-{STEPS:08d}" / "state"))
+    reader = tf.train.load_checkpoint(str(directory / "checkpoints" / f"step-{step:08d}" / "state"))
     names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_CHECKPOINTABLE")]
     return {name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}
+
+
+def assert_same_points(directory: pathlib.Path, other: pathlib.Path) -> None:
+    """The event files hold each step once, with the same values, but for the speed."""
+    points, expected = tensorboard_data.scalars(directory), tensorboard_data.scalars(other)
+    assert points.keys() == expected.keys()
+    for tag in expected:
+        if "steps_per_second" not in tag:
+            assert points[tag] == expected[tag], tag
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -73,13 +83,32 @@ def test_interrupted_anywhere_and_continued(tmp_path, model, replicas):
     assert (broken / "run" / "certificate.json").read_bytes() == (whole / "run" / "certificate.json").read_bytes()
     seeds = [name for name in expected if name.startswith("seeds/")]
     assert seeds, "dropout's seeds are part of the state"
-    # Event files hold each step once, with the values of the uninterrupted run.
-    once = tensorboard_data.scalars(whole / "run")
-    again = tensorboard_data.scalars(broken / "run")
-    assert again.keys() == once.keys()
-    for tag in once:
-        if "steps_per_second" not in tag:
-            assert again[tag] == once[tag], tag
+    assert_same_points(broken / "run", whole / "run")
+
+
+@pytest.mark.slow
+def test_killed_at_random_times(tmp_path):
+    """SIGKILL wherever it falls: during start-up, steps, summaries, evaluations and saves."""
+    steps = 15_000
+    # Everything often, so that little of the run is between two of its acts.
+    flags = [*COMMON, *MODELS["mlp"], f"--train_steps={steps}", "--histogram_every=50", "--checkpoint_every=30"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    processes.succeed(*flags, cwd=whole)
+    moments = random.Random(11)
+    for _ in range(12):
+        with subprocess.Popen(
+            processes.command(*flags), cwd=broken, env=processes.environment(), stdout=subprocess.PIPE
+        ) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=moments.uniform(3, 7))
+            process.kill()
+    processes.succeed(*flags, cwd=broken)
+    assert state(broken / "run", steps) == state(whole / "run", steps)
+    assert (broken / "run" / "certificate.json").read_bytes() == (whole / "run" / "certificate.json").read_bytes()
+    assert_same_points(broken / "run", whole / "run")
+    assert not [path for path in (broken / "run").rglob("*") if "unfinished" in path.name or ".new" in path.name]
 
 
 def test_the_same_command_after_the_end_changes_nothing_but_says_so(tmp_path):
