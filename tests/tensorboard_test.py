@@ -154,7 +154,7 @@ def bounds_of(variable: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_tag_is_there_and_no_other(board, run):
-    expected = {"loss", "accuracy", "learning_rate", "steps_per_second", "sparsity/total"}
+    expected = {"loss", "accuracy", "learning_rate", "steps_per_second", "traces", "sparsity/total"}
     expected |= {"penalty"} if run == "nonneg_l1" else set()
     for variable in board.certificate(run)["variables"]:
         expected |= measures_of(variable) | set(bounds_of(variable).values())
@@ -299,6 +299,11 @@ def test_hparams_show_the_flags(board, run):
         assert value == float(text) if isinstance(value, float) else value == text, name
     assert "None" not in values.values()
     assert "" not in values.values()
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_traces_its_step_once_whatever_is_annealed(board, run):
+    assert set(board.points(run, "traces").values()) == {1.0}
 
 
 def test_hparams_tell_rules_apart(board):

@@ -107,6 +107,8 @@ class Session:
             "accuracy": accuracy / count,
             "learning_rate": float(chunk.learning_rate),
             "steps_per_second": self._steps_per_second(step),
+            # Anything but 1 means that the step is compiled again and again, which costs more than training.
+            "traces": self._experiment.steps.num_traces["train"],
         }
         if self._experiment.config.l1 or self._experiment.config.l2:
             values["penalty"] = penalty / count
