@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, schedules
+from constraints import REGISTRY, l1ball, schedules
 from tests import oracles
 from tests.oracles import bits
 
@@ -76,6 +76,72 @@ def test_one_group_of_many_weights():
     np.testing.assert_allclose(p, oracles.project("l1ball", w, max_value=100.0), rtol=1.3e-7, atol=1e-12)
     assert np.abs(p.astype(np.float64)).sum() <= 100.0 * (1 + 1e-10)
     np.testing.assert_array_equal(bits(tf.function(L1Ball(100.0), jit_compile=True)(w)), bits(p))
+
+
+def many(kind: str) -> np.ndarray:
+    """Float32 columns of more weights than are projected in float64."""
+    rng = np.random.default_rng(6)
+    w = rng.standard_normal((500, 40)) * 0.05
+    if kind == "sparse and a small step":
+        w = w * (rng.uniform(size=w.shape) < 0.1) + 1e-4 * rng.standard_normal(w.shape)
+    elif kind == "ties":
+        w = rng.choice([-0.5, -0.25, 0.0, 0.25, 0.5], w.shape)
+    elif kind == "equal":
+        w = np.full_like(w, -0.3) * rng.uniform(0.1, 3.0, 40)
+    elif kind == "one outside":
+        w[:, np.arange(40) != 7] *= 0.01
+    elif kind == "very different sizes":
+        w *= 10.0 ** rng.uniform(-4, 0.5, 40)
+    elif kind == "far outside":
+        w *= 1e4
+    w[:, 3] = 0.0
+    w[5, 7] = w[5, 8] = -0.0
+    return w.astype(np.float32)
+
+
+@pytest.mark.parametrize("max_value", [0.3, 3.0, 40.0])
+@pytest.mark.parametrize(
+    "kind",
+    ["dense", "sparse and a small step", "ties", "equal", "one outside", "very different sizes", "far outside"],
+)
+def test_many_float32_weights(kind, max_value):
+    w = many(kind)
+    constraint = L1Ball(max_value)
+    p = constraint(w).numpy()
+    expected = oracles.project("l1ball", w, max_value=max_value)
+    assert np.all(np.abs(p - expected) <= 2.0**-22 * np.abs(expected) + 1e-14)
+    assert oracles.violation("l1ball", p, max_value=max_value) <= 1e-12
+    np.testing.assert_array_equal(bits(constraint(p)), bits(p))
+    inside = np.abs(w.astype(np.float64)).sum(0) <= max_value
+    np.testing.assert_array_equal(bits(p[:, inside]), bits(w[:, inside]))
+    for compiled in (False, True):
+        np.testing.assert_array_equal(bits(tf.function(constraint, jit_compile=compiled)(w)), bits(p))
+
+
+def test_many_weights_that_shrink_to_zero_are_positive_zeros():
+    p = L1Ball(0.5)(np.delete(many("dense"), 3, axis=1)).numpy()
+    assert np.mean(p == 0) > 0.5
+    assert not np.any(np.signbit(p[p == 0]))
+
+
+def test_a_group_of_nan_leaves_many_others_projected():
+    w = many("dense")
+    w[1, 2] = np.nan
+    w[1, 4] = -np.inf
+    p = L1Ball(1.0)(w).numpy()
+    np.testing.assert_array_equal(bits(p[:, [2, 4]]), bits(w[:, [2, 4]]))
+    others = np.delete(w, [2, 4], axis=1)
+    expected = oracles.project("l1ball", others, max_value=1.0)
+    np.testing.assert_allclose(np.delete(p, [2, 4], axis=1), expected, rtol=2.4e-7, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse and a small step", "one outside"])
+def test_columns_whose_support_float32_missed_are_mended(kind, monkeypatch):
+    w = many(kind)
+    expected = L1Ball(3.0)(w).numpy()
+    monkeypatch.setattr(l1ball, "_MAX_PASSES", 1)
+    for project in (L1Ball(3.0), tf.function(L1Ball(3.0))):
+        np.testing.assert_array_equal(bits(project(w)), bits(expected))
 
 
 def test_a_bad_bound_is_refused():

@@ -77,6 +77,34 @@ def test_random_columns_of_very_different_sizes(dtype, compiled):
         np.testing.assert_array_equal(p.astype(np.float64), oracles.project("topk", w, sparsity=sparsity))
 
 
+@pytest.mark.parametrize("kind", ["distinct", "some ties", "all equal", "sparse", "one dense", "tiny", "NaN and inf"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9])
+def test_many_float32_weights(kind, sparsity):
+    rng = np.random.default_rng(5)
+    w = rng.standard_normal((300, 20))
+    if kind == "some ties":
+        w[:, 4] = rng.choice([-2.0, 1.0, 2.0], 300)
+    elif kind == "all equal":
+        w = np.sign(w)
+    elif kind in ("sparse", "one dense"):
+        w *= rng.uniform(size=w.shape) < 0.02
+        if kind == "one dense":
+            w[:, 4] = rng.standard_normal(300)
+    elif kind == "tiny":
+        w *= 2.0**-126
+    w = w.astype(np.float32)
+    w[7, 2] = -0.0
+    expected = oracles.project("topk", w, sparsity=sparsity).astype(np.float32)
+    if kind == "NaN and inf":
+        w[3, 2], w[3, 4] = np.nan, -np.inf
+        expected[:, [2, 4]] = w[:, [2, 4]]
+    for project in (TopK(sparsity), *(tf.function(TopK(sparsity), jit_compile=compiled) for compiled in (False, True))):
+        p = project(w).numpy()
+        np.testing.assert_array_equal(p, expected)
+        assert not np.any(np.signbit(p[(p == 0) & (w != 0)]))
+        np.testing.assert_array_equal(bits(project(p)), bits(p))
+
+
 def test_a_ramp_of_sparsity_ends_at_the_exact_share():
     constraint = TopK(schedules.polynomial(0.0, 0.9, end=100))
     w = np.random.default_rng(4).standard_normal((100, 10)).astype(np.float32)
