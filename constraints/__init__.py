@@ -10,6 +10,7 @@ from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
+from constraints.simplex import Simplex
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
 
@@ -20,6 +21,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "minmaxnorm": MinMaxNorm,
     "none": Unconstrained,
     "nonneg": NonNeg,
+    "simplex": Simplex,
     "topk": TopK,
     "unitnorm": UnitNorm,
 }

@@ -84,6 +84,19 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def without_negative_subnormals(w: tf.Tensor) -> tf.Tensor:
+    """Sets to 0 the subnormals below it, which comparisons of floats take for 0; groups with NaN or inf stay.
+
+    Args:
+      w: floats [size, groups].
+
+    Returns:
+      The same shape and type.
+    """
+    bits, normal = magnitude_bits(w), 1 << _STORED_BITS[w.dtype]
+    return tf.where(negative(w) & (bits > 0) & (bits < normal) & finite_groups(w), tf.zeros_like(w), w)
+
+
 def finite_groups(x: tf.Tensor) -> tf.Tensor:
     """Whether all weights of a group are finite: [size, groups] -> bool [groups]."""
     return tf.reduce_all(tf.math.is_finite(x), axis=0)

@@ -40,6 +40,7 @@ CASES = [
     Case("minmaxnorm", (("max_value", 0.9), ("min_value", 0.9)), convex=False, exact=False),
     Case("none", per_weight=True),
     Case("nonneg", odd=False, per_weight=True),
+    Case("simplex", (("total", 1.7),), odd=False, exact=False),
     Case("topk", (("sparsity", 0.6),), convex=False),
     Case("unitnorm", convex=False, exact=False),
 ]
@@ -107,7 +108,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
     rng = np.random.default_rng(1)
     constraint = case.constraint
     for point in sampled_feasible(case, np.zeros((8, 5)), rng, 10):
-        inner = point if case.name in ("unitnorm", "minmaxnorm", "box", "topk", "nonneg") else point * 0.9
+        inner = point * 0.9 if case.name in ("l1ball", "maxnorm") else point
         w = inner.astype(DTYPES[dtype])
         if oracles.violation(case.name, w, **dict(case.values)) == 0:
             np.testing.assert_array_equal(bits(constraint(w)), bits(w))
@@ -123,8 +124,11 @@ def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     column[0] = 0.25
     w = column.astype(DTYPES[dtype])
     w[1], w[2] = tiny, DTYPES[dtype](-0.0)
-    if case.name in ("unitnorm", "minmaxnorm"):
-        w[0] = 1.0 if case.name == "unitnorm" else case.constraint.max_value
+    w[0] = {
+        "minmaxnorm": dict(case.values).get("max_value"),
+        "simplex": dict(case.values).get("total"),
+        "unitnorm": 1.0,
+    }.get(case.name, 0.25)
     if oracles.violation(case.name, w, **dict(case.values)) <= epsilon(dtype):
         np.testing.assert_array_equal(bits(case.constraint(w)), bits(w))
     else:
@@ -238,6 +242,7 @@ def test_distance_and_norm_are_those_of_float64(case):
     )
     expected = {
         "l1ball": np.sum(np.abs(wide), axis=(0, 1, 2)),
+        "simplex": np.sum(np.abs(wide), axis=(0, 1, 2)),
         "box": np.max(np.abs(wide), axis=(0, 1, 2)),
     }.get(case.name, np.sqrt(np.sum(wide**2, axis=(0, 1, 2))))
     np.testing.assert_allclose(case.constraint.norm(w), expected, rtol=1e-13)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +88,17 @@ def _l1ball(x: np.ndarray, max_value: float) -> np.ndarray:
     return np.sign(x) * np.maximum(np.abs(x) - descending[0] - threshold, 0.0)
 
 
+def _simplex(x: np.ndarray, total: float) -> np.ndarray:
+    """Sorts, and finds the largest support of which every member stays above zero when its sum is made the total."""
+    if not x.size:
+        return x
+    # Relative to the largest, as 1e30 - 1 has no float64 of its own.
+    z = x - np.max(x)
+    descending = np.sort(z)[::-1]
+    thresholds = (np.cumsum(descending.astype(np.longdouble)) - total) / np.arange(1, x.size + 1)
+    return np.maximum(z - float(thresholds[descending > thresholds][-1]), 0.0)
+
+
 def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
     kept = x.size - round(sparsity * x.size)
     result = np.zeros_like(x)
@@ -102,6 +114,7 @@ PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "minmaxnorm": _minmaxnorm,
     "none": lambda x: x,
     "nonneg": lambda x: np.where(x < 0, 0.0, x),
+    "simplex": _simplex,
     "topk": _topk,
     "unitnorm": lambda x: _scaled_to(x, 1.0),
 }
@@ -118,6 +131,7 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
     "none": lambda x: 0.0,
     "nonneg": lambda x: float(np.any(x < 0)),
+    "simplex": lambda x, total: _outside(math.fsum(x), total, total) + float(np.any(x < 0)) if x.size else 0.0,
     "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
     "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
 }
