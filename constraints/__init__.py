@@ -6,6 +6,7 @@ from constraints import measures, schedules
 from constraints.base import Constraint, hyperparameter
 from constraints.box import Box
 from constraints.l1ball import L1Ball
+from constraints.l1sphere import L1Sphere
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.none import Unconstrained
@@ -17,6 +18,7 @@ from constraints.unitnorm import UnitNorm
 REGISTRY: dict[str, type[Constraint]] = {
     "box": Box,
     "l1ball": L1Ball,
+    "l1sphere": L1Sphere,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "none": Unconstrained,

@@ -16,6 +16,7 @@ from tests.oracles import bits
 VALUES = {
     "box": {"max_value": 0.2, "min_value": -0.1},
     "l1ball": {"max_value": 0.5},
+    "l1sphere": {"total": 0.5},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
     "none": {},
@@ -25,7 +26,7 @@ VALUES = {
     "unitnorm": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
-ON_A_SPHERE = ("simplex", "unitnorm")
+ON_A_SPHERE = ("l1sphere", "simplex", "unitnorm")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)

@@ -35,6 +35,7 @@ class Case:
 CASES = [
     Case("box", (("max_value", 0.3), ("min_value", -0.7)), odd=False, per_weight=True),
     Case("l1ball", (("max_value", 1.7),)),
+    Case("l1sphere", (("total", 1.7),), convex=False, exact=False),
     Case("maxnorm", (("max_value", 1.3),)),
     Case("minmaxnorm", (("max_value", 1.3), ("min_value", 0.4)), convex=False),
     Case("minmaxnorm", (("max_value", 0.9), ("min_value", 0.9)), convex=False, exact=False),
@@ -125,6 +126,7 @@ def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     w = column.astype(DTYPES[dtype])
     w[1], w[2] = tiny, DTYPES[dtype](-0.0)
     w[0] = {
+        "l1sphere": dict(case.values).get("total"),
         "minmaxnorm": dict(case.values).get("max_value"),
         "simplex": dict(case.values).get("total"),
         "unitnorm": 1.0,
@@ -242,6 +244,7 @@ def test_distance_and_norm_are_those_of_float64(case):
     )
     expected = {
         "l1ball": np.sum(np.abs(wide), axis=(0, 1, 2)),
+        "l1sphere": np.sum(np.abs(wide), axis=(0, 1, 2)),
         "simplex": np.sum(np.abs(wide), axis=(0, 1, 2)),
         "box": np.max(np.abs(wide), axis=(0, 1, 2)),
     }.get(case.name, np.sqrt(np.sum(wide**2, axis=(0, 1, 2))))

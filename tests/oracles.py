@@ -110,6 +110,7 @@ def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
     "l1ball": _l1ball,
+    "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
     "minmaxnorm": _minmaxnorm,
     "none": lambda x: x,
@@ -127,6 +128,7 @@ def _outside(value: float, low: float, high: float) -> float:
 VIOLATIONS: dict[str, Callable[..., float]] = {
     "box": lambda x, min_value, max_value: max((_outside(v, min_value, max_value) for v in x), default=0.0),
     "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
+    "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
     "none": lambda x: 0.0,
