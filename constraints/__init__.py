@@ -14,6 +14,7 @@ from constraints.nonneg import NonNeg
 from constraints.simplex import Simplex
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
+from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
     "box": Box,
@@ -26,6 +27,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "simplex": Simplex,
     "topk": TopK,
     "unitnorm": UnitNorm,
+    "zerosum": ZeroSum,
 }
 
 __all__ = ["REGISTRY", "Constraint", "hyperparameter", "measures", "schedules"]

@@ -24,9 +24,10 @@ VALUES = {
     "simplex": {"total": 0.5},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
+    "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
-ON_A_SPHERE = ("l1sphere", "simplex", "unitnorm")
+ON_A_SPHERE = ("l1sphere", "simplex", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -99,6 +100,12 @@ def _simplex(x: np.ndarray, total: float) -> np.ndarray:
     return np.maximum(z - float(thresholds[descending > thresholds][-1]), 0.0)
 
 
+def _summing_to(x: np.ndarray, total: float) -> np.ndarray:
+    """In exact fractions: the group plus one number."""
+    shift = (total - sum(map(Fraction, x), Fraction(0))) / max(x.size, 1) if np.all(np.isfinite(x)) else 0
+    return np.array([float(Fraction(weight) + Fraction(shift)) for weight in x])
+
+
 def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
     kept = x.size - round(sparsity * x.size)
     result = np.zeros_like(x)
@@ -118,11 +125,17 @@ PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "simplex": _simplex,
     "topk": _topk,
     "unitnorm": lambda x: _scaled_to(x, 1.0),
+    "zerosum": lambda x: _summing_to(x, 0.0),
 }
 
 
 def _outside(value: float, low: float, high: float) -> float:
     return max(low - value, value - high, 0.0) / max(abs(low) if value < low else abs(high), 1e-300)
+
+
+def _excess(x: np.ndarray, total: float) -> float:
+    """How far the sum is above the total, relative to the sum of magnitudes."""
+    return (math.fsum(x) - total) / max(math.fsum(np.abs(x)), 1e-300) if x.size else 0.0
 
 
 VIOLATIONS: dict[str, Callable[..., float]] = {
@@ -136,4 +149,5 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "simplex": lambda x, total: _outside(math.fsum(x), total, total) + float(np.any(x < 0)) if x.size else 0.0,
     "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
     "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
+    "zerosum": lambda x: abs(_excess(x, 0.0)),
 }
