@@ -5,6 +5,8 @@ from __future__ import annotations
 from constraints import measures, schedules
 from constraints.base import Constraint, hyperparameter
 from constraints.box import Box
+from constraints.halfspace import Halfspace
+from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
 from constraints.maxnorm import MaxNorm
@@ -18,6 +20,8 @@ from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
     "box": Box,
+    "halfspace": Halfspace,
+    "hyperplane": Hyperplane,
     "l1ball": L1Ball,
     "l1sphere": L1Sphere,
     "maxnorm": MaxNorm,

@@ -12,7 +12,7 @@ class Translation(Constraint):
     """A set that a group reaches by adding one number to all its weights, the nearest way to another sum.
 
     A subclass says the sum on its boundary and which sums are feasible. Weights are taken relative to their group's
-    first and centred twice, so that nearly equal weights, whose differences are all that is left of them, still sum to
+    first and shifted twice, so that nearly equal weights, whose differences are all that is left of them, still sum to
     the total within a few roundings of what is left; equal weights stay equal.
     """
 
@@ -39,9 +39,9 @@ class Translation(Constraint):
         # Nothing is subtracted from a column that stays, to the bit, so that no selection is needed among the weights.
         z = x - tf.where(stays, zero, x[:1])
         count = max(size, 1)
-        mean = tf.reduce_sum(z, axis=0) / count
-        mean += tf.reduce_sum(z - mean, axis=0) / count
-        return z - tf.where(stays, zero, mean - total / count)
+        shift = (tf.reduce_sum(z, axis=0) - total) / count
+        shift += (tf.reduce_sum(z - shift, axis=0) - total) / count
+        return z - tf.where(stays, zero, shift)
 
 
 class Plane(Translation):

@@ -15,6 +15,8 @@ from tests.oracles import bits
 
 VALUES = {
     "box": {"max_value": 0.2, "min_value": -0.1},
+    "halfspace": {"total": -0.1},
+    "hyperplane": {"total": 0.5},
     "l1ball": {"max_value": 0.5},
     "l1sphere": {"total": 0.5},
     "maxnorm": {"max_value": 0.5},
@@ -27,7 +29,7 @@ VALUES = {
     "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
-ON_A_SPHERE = ("l1sphere", "simplex", "unitnorm", "zerosum")
+ON_A_SPHERE = ("hyperplane", "l1sphere", "simplex", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)

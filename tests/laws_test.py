@@ -35,6 +35,8 @@ class Case:
 
 CASES = [
     Case("box", (("max_value", 0.3), ("min_value", -0.7)), odd=False, per_weight=True),
+    Case("halfspace", (("total", 0.4),), odd=False, shifts=True),
+    Case("hyperplane", (("total", 1.3),), odd=False, exact=False, shifts=True),
     Case("l1ball", (("max_value", 1.7),)),
     Case("l1sphere", (("total", 1.7),), convex=False, exact=False),
     Case("maxnorm", (("max_value", 1.3),)),
@@ -102,7 +104,7 @@ def test_result_is_feasible_nearest_and_final(case, dtype, shape):
         assert p.shape == shape
         p = oracles.array(p)
         allowed = SLACK[dtype] if case.exact else max(epsilon(dtype) * 1.01, SLACK[dtype])
-        if case.shifts:
+        if case.shifts and not case.exact:
             allowed += 2.0 * quantum(dtype) / scale  # Below the normal numbers, rounding is relative to nothing.
         assert oracles.violation(case.name, p, **dict(case.values)) <= allowed
         close(case, p, oracles.project(case.name, w, **dict(case.values)), dtype)
@@ -116,7 +118,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
     rng = np.random.default_rng(1)
     constraint = case.constraint
     for point in sampled_feasible(case, np.zeros((8, 5)), rng, 10):
-        inner = point * 0.9 if case.name in ("l1ball", "maxnorm") else point
+        inner = point * 0.9 if case.name in ("halfspace", "l1ball", "maxnorm") else point
         w = inner.astype(DTYPES[dtype])
         if oracles.violation(case.name, w, **dict(case.values)) == 0:
             np.testing.assert_array_equal(bits(constraint(w)), bits(w))
@@ -135,6 +137,7 @@ def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     if case.name == "zerosum":
         w[3] = -w[0]
     w[0] = {
+        "hyperplane": dict(case.values).get("total"),
         "l1sphere": dict(case.values).get("total"),
         "minmaxnorm": dict(case.values).get("max_value"),
         "simplex": dict(case.values).get("total"),

@@ -102,7 +102,7 @@ def _simplex(x: np.ndarray, total: float) -> np.ndarray:
 
 def _summing_to(x: np.ndarray, total: float) -> np.ndarray:
     """In exact fractions: the group plus one number."""
-    shift = (total - sum(map(Fraction, x), Fraction(0))) / max(x.size, 1) if np.all(np.isfinite(x)) else 0
+    shift = (Fraction(total) - sum(map(Fraction, x), Fraction(0))) / max(x.size, 1) if np.all(np.isfinite(x)) else 0
     return np.array([float(Fraction(weight) + Fraction(shift)) for weight in x])
 
 
@@ -116,6 +116,8 @@ def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
 
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
+    "halfspace": lambda x, total: _summing_to(x, total) if math.fsum(x) > total else x,
+    "hyperplane": lambda x, total: _summing_to(x, total),
     "l1ball": _l1ball,
     "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
@@ -140,6 +142,8 @@ def _excess(x: np.ndarray, total: float) -> float:
 
 VIOLATIONS: dict[str, Callable[..., float]] = {
     "box": lambda x, min_value, max_value: max((_outside(v, min_value, max_value) for v in x), default=0.0),
+    "halfspace": lambda x, total: max(_excess(x, total), 0.0),
+    "hyperplane": lambda x, total: abs(_excess(x, total)),
     "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
     "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
