@@ -11,6 +11,7 @@ from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
+from constraints.nm import NM
 from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
 from constraints.simplex import Simplex
@@ -26,6 +27,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "l1sphere": L1Sphere,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
+    "nm": NM,
     "none": Unconstrained,
     "nonneg": NonNeg,
     "simplex": Simplex,

@@ -21,6 +21,7 @@ VALUES = {
     "l1sphere": {"total": 0.5},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
+    "nm": {"n": 1, "m": 4},
     "none": {},
     "nonneg": {},
     "simplex": {"total": 0.5},

@@ -114,6 +114,15 @@ def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
     return result
 
 
+def _nm(x: np.ndarray, n: float, m: float) -> np.ndarray:
+    result = np.zeros_like(x)
+    for start in range(0, x.size, int(m)):
+        window = range(start, min(start + int(m), x.size))
+        chosen = sorted(window, key=lambda i: (-abs(x[i]), i))[: int(n)]
+        result[chosen] = x[chosen]
+    return result
+
+
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
     "halfspace": lambda x, total: _summing_to(x, total) if math.fsum(x) > total else x,
@@ -122,6 +131,7 @@ PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
     "minmaxnorm": _minmaxnorm,
+    "nm": _nm,
     "none": lambda x: x,
     "nonneg": lambda x: np.where(x < 0, 0.0, x),
     "simplex": _simplex,
@@ -148,6 +158,9 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
+    "nm": lambda x, n, m: float(
+        max((np.count_nonzero(x[start : start + int(m)]) - n for start in range(0, x.size, int(m))), default=0.0) > 0
+    ),
     "none": lambda x: 0.0,
     "nonneg": lambda x: float(np.any(x < 0)),
     "simplex": lambda x, total: _outside(math.fsum(x), total, total) + float(np.any(x < 0)) if x.size else 0.0,
