@@ -5,23 +5,35 @@ from __future__ import annotations
 from constraints import measures, schedules
 from constraints.base import Constraint, hyperparameter
 from constraints.box import Box
+from constraints.halfspace import Halfspace
+from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
+from constraints.l1sphere import L1Sphere
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
+from constraints.nm import NM
 from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
+from constraints.simplex import Simplex
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
+from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
     "box": Box,
+    "halfspace": Halfspace,
+    "hyperplane": Hyperplane,
     "l1ball": L1Ball,
+    "l1sphere": L1Sphere,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
+    "nm": NM,
     "none": Unconstrained,
     "nonneg": NonNeg,
+    "simplex": Simplex,
     "topk": TopK,
     "unitnorm": UnitNorm,
+    "zerosum": ZeroSum,
 }
 
 __all__ = ["REGISTRY", "Constraint", "hyperparameter", "measures", "schedules"]

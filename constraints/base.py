@@ -250,12 +250,13 @@ class Constraint(keras.constraints.Constraint):
             raise ValueError(f"{name}={value!r} depends on the step; project with `constraint.at(step)(w)`.")
         return tf.cast(tf.convert_to_tensor(value), tf.float64) if _is_tensor(value) else tf.constant(value, tf.float64)
 
-    def check_order(self, low: str, high: str) -> None:
+    def check_order(self, low: str, high: str, consequence: str = "no weights are feasible") -> None:
         """Checks that one hyperparameter is never above another.
 
         Args:
           low: name of the smaller field.
           high: name of the larger field.
+          consequence: what is wrong if it is, for the message.
 
         Raises:
           ValueError: it is, at some step.
@@ -278,7 +279,7 @@ class Constraint(keras.constraints.Constraint):
         if wrong.size:
             when = f" at step {steps[wrong[0]]}" if scheduled else ""
             raise ValueError(
-                f"{low}={lows[wrong[0]]:g} is above {high}={highs[wrong[0]]:g}{when}, so no weights are feasible; "
+                f"{low}={lows[wrong[0]]:g} is above {high}={highs[wrong[0]]:g}{when}, so {consequence}; "
                 f"lower {low} or raise {high}."
             )
 

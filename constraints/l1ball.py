@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from constraints import numerics
 from constraints.base import Constraint, hyperparameter
+from constraints.threshold import below_largest, onto_simplex
 
 # Bounds, and multiples of them that a group may sum to, for which float32 passes steered in float64 lose nothing.
 _USUAL_BOUND = 2.0**-30, 2.0**60
@@ -25,9 +26,8 @@ class L1Ball(Constraint):
     """Groups whose magnitudes sum to at most `max_value`: the ball { x : sum |x_i| <= c }.
 
     The nearest point of x is `sign(x) * max(|x| - t, 0)`, where t makes the magnitudes sum to c; weights below t become
-    exactly 0. Convex, unique; inside the ball x stays. t is found by Newton's method on the magnitudes' excess over it,
-    which ends on the true support after a few passes and needs no sort: O(n) a pass. Magnitudes are taken relative to
-    their group's largest first, so that c far below the weights cancels nothing.
+    exactly 0. Convex, unique; inside the ball x stays. t is found without a sort, O(n) a pass; see
+    `constraints.threshold`.
 
     All of this is done in float64. For more than a few float32 weights, where that would cost several training steps,
     only t is found in float64, and the passes are float32 arithmetic: the result is then within two units in the last
@@ -51,8 +51,7 @@ class L1Ball(Constraint):
         magnitude = tf.abs(x)
         total = tf.reduce_sum(magnitude, axis=0)
         inside = (total <= bound * (1.0 + numerics.slack(x.shape[0]))) | ~tf.math.is_finite(total)
-        z = magnitude - tf.reduce_max(magnitude, axis=0)
-        shrunk = tf.maximum(z - _threshold(z, bound, ~inside), 0.0)
+        shrunk = onto_simplex(magnitude, bound, ~inside)
         outside = tf.where(shrunk > 0.0, tf.sign(x) * shrunk, 0.0)
         return tf.where(inside, x, outside)
 
@@ -78,36 +77,6 @@ class L1Ball(Constraint):
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return numerics.l1(tf.cast(w, tf.float64)) >= self.value("max_value") * (1.0 - 1e-6)
-
-
-def _threshold(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Finds t in [-bound, 0] with sum(max(z - t, 0)) = bound, for each column with largest entry 0.
-
-    Newton's method from below: the sum is convex and decreasing in t, so t only grows and the support only shrinks;
-    where it no longer does, t is exact.
-
-    Args:
-      z: float64 [size, groups], each column's largest entry 0.
-      bound: float64 scalar, at least 0.
-      wanted: bool [groups], the columns that matter.
-
-    Returns:
-      float64 [groups].
-    """
-
-    def excess(t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        over = tf.nn.relu(z - t)
-        return tf.reduce_sum(tf.sign(over), axis=0), tf.reduce_sum(over, axis=0)
-
-    def improve(t: tf.Tensor, count: tf.Tensor, total: tf.Tensor, moving: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        better = tf.where(moving, t + tf.maximum(total - bound, 0.0) / tf.maximum(count, 1.0), t)
-        fewer, rest = excess(better)
-        return better, fewer, rest, moving & (fewer < count)
-
-    # Its largest entry alone never exceeds the bound below -bound; all entries together never below the mean's excess.
-    start = tf.maximum(-bound, (tf.reduce_sum(z, axis=0) - bound) / max(z.shape[0], 1))
-    t, *_ = tf.while_loop(lambda *state: tf.reduce_any(state[-1]), improve, (start, *excess(start), wanted))
-    return t
 
 
 def _shrunk(w: tf.Tensor, magnitude: tf.Tensor, total: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
@@ -172,7 +141,7 @@ def _exact(magnitude: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     """The same in float64 throughout."""
     x = tf.cast(magnitude, tf.float64)
     largest = tf.reduce_max(x, axis=0)
-    threshold = tf.nn.relu(largest + _threshold(x - largest, bound, tf.ones_like(largest, tf.bool)))
+    threshold = tf.nn.relu(largest + below_largest(x - largest, bound, tf.ones_like(largest, tf.bool)))
     excess = _excess(magnitude, threshold)
     return threshold, excess, _support(excess)
 

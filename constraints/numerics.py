@@ -84,6 +84,31 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def without_negative_subnormals(w: tf.Tensor) -> tf.Tensor:
+    """Sets to 0 the subnormals below it, which comparisons of floats take for 0; groups with NaN or inf stay.
+
+    Args:
+      w: floats [size, groups].
+
+    Returns:
+      The same shape and type.
+    """
+    bits, normal = magnitude_bits(w), 1 << _STORED_BITS[w.dtype]
+    return tf.where(negative(w) & (bits > 0) & (bits < normal) & finite_groups(w), tf.zeros_like(w), w)
+
+
+def zeros_of(w: tf.Tensor) -> tf.Tensor:
+    """-0.0 where a weight is that, 0.0 elsewhere, so that dropping what is zero already changes nothing.
+
+    Without a comparison of bits with 0: LLVM makes one of floats of it, which takes subnormals for 0.
+    """
+    bits = tf.bitcast(w, _INTEGERS[w.dtype])
+    sign = tf.constant(_INTEGERS[w.dtype].min, _INTEGERS[w.dtype])
+    # Less one, the magnitude 0 alone has its sign bit set.
+    alone = tf.bitwise.bitwise_and(magnitude_bits(w) - 1, sign)
+    return tf.bitcast(tf.bitwise.bitwise_and(bits, alone), w.dtype)
+
+
 def finite_groups(x: tf.Tensor) -> tf.Tensor:
     """Whether all weights of a group are finite: [size, groups] -> bool [groups]."""
     return tf.reduce_all(tf.math.is_finite(x), axis=0)

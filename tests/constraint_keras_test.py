@@ -15,14 +15,22 @@ from tests.oracles import bits
 
 VALUES = {
     "box": {"max_value": 0.2, "min_value": -0.1},
+    "halfspace": {"total": -0.1},
+    "hyperplane": {"total": 0.5},
     "l1ball": {"max_value": 0.5},
+    "l1sphere": {"total": 0.5},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
+    "nm": {"n": 1, "m": 4},
     "none": {},
     "nonneg": {},
+    "simplex": {"total": 0.5},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
+    "zerosum": {},
 }
+# Sets that rounded weights can only come within a unit in the last place of.
+ON_A_SPHERE = ("hyperplane", "l1sphere", "simplex", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)
@@ -53,7 +61,7 @@ def kernels(network):
 
 
 def feasible(name, network):
-    room = 1.2e-7 if name == "unitnorm" else 1e-12
+    room = 1.2e-7 if name in ON_A_SPHERE else 1e-12
     return all(oracles.violation(name, kernel, **VALUES[name]) <= room for kernel in kernels(network))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -87,6 +89,23 @@ def _l1ball(x: np.ndarray, max_value: float) -> np.ndarray:
     return np.sign(x) * np.maximum(np.abs(x) - descending[0] - threshold, 0.0)
 
 
+def _simplex(x: np.ndarray, total: float) -> np.ndarray:
+    """Sorts, and finds the largest support of which every member stays above zero when its sum is made the total."""
+    if not x.size:
+        return x
+    # Relative to the largest, as 1e30 - 1 has no float64 of its own.
+    z = x - np.max(x)
+    descending = np.sort(z)[::-1]
+    thresholds = (np.cumsum(descending.astype(np.longdouble)) - total) / np.arange(1, x.size + 1)
+    return np.maximum(z - float(thresholds[descending > thresholds][-1]), 0.0)
+
+
+def _summing_to(x: np.ndarray, total: float) -> np.ndarray:
+    """In exact fractions: the group plus one number."""
+    shift = (Fraction(total) - sum(map(Fraction, x), Fraction(0))) / max(x.size, 1) if np.all(np.isfinite(x)) else 0
+    return np.array([float(Fraction(weight) + Fraction(shift)) for weight in x])
+
+
 def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
     kept = x.size - round(sparsity * x.size)
     result = np.zeros_like(x)
@@ -95,15 +114,30 @@ def _topk(x: np.ndarray, sparsity: float) -> np.ndarray:
     return result
 
 
+def _nm(x: np.ndarray, n: float, m: float) -> np.ndarray:
+    result = np.zeros_like(x)
+    for start in range(0, x.size, int(m)):
+        window = range(start, min(start + int(m), x.size))
+        chosen = sorted(window, key=lambda i: (-abs(x[i]), i))[: int(n)]
+        result[chosen] = x[chosen]
+    return result
+
+
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
+    "halfspace": lambda x, total: _summing_to(x, total) if math.fsum(x) > total else x,
+    "hyperplane": lambda x, total: _summing_to(x, total),
     "l1ball": _l1ball,
+    "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
     "minmaxnorm": _minmaxnorm,
+    "nm": _nm,
     "none": lambda x: x,
     "nonneg": lambda x: np.where(x < 0, 0.0, x),
+    "simplex": _simplex,
     "topk": _topk,
     "unitnorm": lambda x: _scaled_to(x, 1.0),
+    "zerosum": lambda x: _summing_to(x, 0.0),
 }
 
 
@@ -111,13 +145,26 @@ def _outside(value: float, low: float, high: float) -> float:
     return max(low - value, value - high, 0.0) / max(abs(low) if value < low else abs(high), 1e-300)
 
 
+def _excess(x: np.ndarray, total: float) -> float:
+    """How far the sum is above the total, relative to the sum of magnitudes."""
+    return (math.fsum(x) - total) / max(math.fsum(np.abs(x)), 1e-300) if x.size else 0.0
+
+
 VIOLATIONS: dict[str, Callable[..., float]] = {
     "box": lambda x, min_value, max_value: max((_outside(v, min_value, max_value) for v in x), default=0.0),
+    "halfspace": lambda x, total: max(_excess(x, total), 0.0),
+    "hyperplane": lambda x, total: abs(_excess(x, total)),
     "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
+    "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
+    "nm": lambda x, n, m: float(
+        max((np.count_nonzero(x[start : start + int(m)]) - n for start in range(0, x.size, int(m))), default=0.0) > 0
+    ),
     "none": lambda x: 0.0,
     "nonneg": lambda x: float(np.any(x < 0)),
+    "simplex": lambda x, total: _outside(math.fsum(x), total, total) + float(np.any(x < 0)) if x.size else 0.0,
     "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
     "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
+    "zerosum": lambda x: abs(_excess(x, 0.0)),
 }

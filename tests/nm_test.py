@@ -1,0 +1,95 @@
+"""Tests of n:m sparsity."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from constraints import REGISTRY, schedules
+from tests import oracles
+from tests.oracles import DTYPES, bits
+
+NM = REGISTRY["nm"]
+
+
+def test_exact_cases():
+    w = np.float32([[3, 0, 1], [-4, 0.5, 1], [1, 0, -1], [2, 0, 1], [0.5, 7, -0.0], [-0.1, 8, 1], [0.2, -9, 0]])
+    expected = np.float32([[3, 0, 1], [-4, 0.5, 1], [0, 0, 0], [0, 0, 0], [0.5, 0, -0.0], [0, 8, 1], [0.2, -9, 0]])
+    np.testing.assert_array_equal(bits(NM()(w)), bits(expected))
+    np.testing.assert_array_equal(NM().active(w), [True] * 3)
+    np.testing.assert_array_equal(NM().active(w[:4]), [True, False, True])
+    np.testing.assert_allclose(NM().distance(w), [5.01**0.5, 7.0, 2**0.5])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ties_are_kept_by_index_whatever_the_window(dtype, compiled):
+    rng = np.random.default_rng(0)
+    # Few distinct magnitudes of either sign, so that nearly every window has ties.
+    w = rng.choice([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], (30, 8)).astype(DTYPES[dtype])
+    project = tf.function(lambda w, n, m: NM(n=n, m=m)(w), jit_compile=compiled)
+    for n, m in ((1, 1), (1, 2), (2, 4), (4, 4), (3, 7), (4, 8), (2, 29), (10, 30), (10, 100)):
+        p = project(w, tf.constant(n), tf.constant(m)).numpy()
+        np.testing.assert_array_equal(p.astype(np.float64), oracles.project("nm", w, n=n, m=m))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 5), (40, 6), (7,), (3, 3, 3, 2)])
+def test_every_window_of_the_fan_in_is_full_and_zeros_are_exact(shape):
+    w = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    p = NM(n=2, m=4)(w).numpy()
+    columns = p.reshape(-1, shape[-1]) if len(shape) > 1 else p.reshape(-1, 1)
+    for start in range(0, len(columns), 4):
+        window = columns[start : start + 4]
+        np.testing.assert_array_equal(np.count_nonzero(window, axis=0), min(2, len(window)))
+    np.testing.assert_array_equal(bits(p[p == 0]), 0)
+    np.testing.assert_array_equal(p[p != 0], w[p != 0])
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (2, 4), (3, 4), (2, 5)])
+def test_no_support_of_that_size_is_nearer(n, m):
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        w = rng.standard_normal(8)
+        best = 0.0
+        for start in range(0, 8, m):
+            window = w[start : start + m]
+            kept = min(n, len(window))
+            supports = map(list, itertools.combinations(range(len(window)), kept))
+            best += min(np.sum(np.delete(window, support) ** 2) for support in supports)
+        np.testing.assert_allclose(np.sum((w - NM(n=n, m=m)(w).numpy()) ** 2), best)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_subnormals_count_as_weights(compiled):
+    tiny = np.finfo(np.float32).smallest_subnormal
+    w = np.array([[tiny * 3], [tiny], [-tiny * 2], [0.0]], np.float32)
+    project = tf.function(NM(), jit_compile=compiled)
+    np.testing.assert_array_equal(bits(project(w)), bits(np.array([[tiny * 3], [0.0], [-tiny * 2], [0.0]], np.float32)))
+
+
+def test_one_window_over_all_is_topk():
+    w = np.random.default_rng(2).standard_normal((50, 6)).astype(np.float32)
+    np.testing.assert_array_equal(bits(NM(n=10, m=50)(w)), bits(REGISTRY["topk"](0.8)(w)))
+
+
+def test_a_schedule_goes_through_whole_numbers():
+    constraint = NM(n=schedules.linear(4, 2, end=10), m=4)
+    w = np.random.default_rng(3).standard_normal((8, 3)).astype(np.float32)
+    for step, n in ((0, 4), (2, 4), (5, 3), (8, 2), (10, 2)):
+        np.testing.assert_array_equal(bits(constraint.at(step)(w)), bits(NM(n=n, m=4)(w)))
+
+
+def test_more_non_zeros_than_weights_are_refused():
+    with pytest.raises(ValueError, match=r"n=5 is above m=4, so no window has room for its non-zeros; lower n"):
+        NM(n=5, m=4)
+    with pytest.raises(ValueError, match=r"n=4 is above m=3.* at step \d+"):
+        NM(n=4, m=schedules.linear(4, 2, end=10))
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, float("nan"), True, "2", schedules.linear(4, 1.5, end=3)])
+def test_both_are_whole_numbers_of_at_least_1(bad):
+    with pytest.raises(ValueError, match="n="):
+        NM(n=bad, m=8)
+    with pytest.raises(ValueError, match="m="):
+        NM(n=1, m=bad)
