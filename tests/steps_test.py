@@ -126,6 +126,17 @@ def test_replicas_agree_with_each_other_to_the_bit_and_with_one_replica_in_loss(
     assert losses[1][-1] < 0.8 * losses[1][0]  # Something was learnt.
 
 
+@pytest.mark.parametrize("values", [("l1ball", {"max_value": 0.5}), ("topk", {"sparsity": 0.8})], ids=lambda v: v[0])
+def test_replicas_agree_on_kernels_of_many_weights(values):
+    # Past the size up to which float32 weights are projected in float64.
+    parts = tiny.parts(RuleSettings(*values), replicas=2, hidden_units=(120, 60), optimizer="adam", learning_rate=0.02)
+    parts.train(20)
+    assert devices.copies_equal(parts.variables())
+    for target in parts.targets:
+        assert np.all(target.constraint.distance(target.variable, axes=target.axes).numpy() == 0)
+    assert np.any(parts.model.get_layer("hidden_2").kernel.numpy() == 0)  # The constraint was in the way.
+
+
 def test_copies_that_differ_are_found():
     parts = tiny.parts(replicas=2)
     assert devices.copies_equal(parts.variables())
