@@ -62,15 +62,16 @@ class L1Ball(Constraint):
         magnitude = tf.abs(w)
         total, error = numerics.column_sums(magnitude)
         rough = tf.cast(bound, tf.float32)
-        usual = tf.reduce_all(total <= rough * _USUAL_RATIO)  # Which NaN never is.
-        usual &= (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1])
+        # Next to lesser bounds, the subnormals that float32 flushes to zero could count.
+        bounded = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1])
+        usual = bounded & tf.reduce_all(total <= rough * _USUAL_RATIO)  # Which NaN never is.
 
         def moved() -> tf.Tensor:
             exactly = numerics.rarely(lambda: super(L1Ball, self).nearest(w))
             return tf.cond(usual, lambda: _shrunk(w, magnitude, total, bound), exactly)
 
         # While all groups are well inside, which one sum in float32 can tell, there is nothing to do.
-        return tf.cond(tf.reduce_all(total <= rough * (1.0 - error)), lambda: w, moved)
+        return tf.cond(bounded & tf.reduce_all(total <= rough * (1.0 - error)), lambda: w, moved)
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.l1(x)
