@@ -22,7 +22,8 @@ class TopK(Constraint):
     first is kept, in row-major order, so exactly k remain. A group with k non-zeros or fewer stays. round takes halves
     to even, and n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
     (under XLA by bisection, O(n) a pass and at most one pass a bit). For more than a few float32 weights the others are
-    zeroed by arithmetic, which costs less than comparing and selecting, unless magnitudes tie at the k-th.
+    zeroed by arithmetic, which costs less than comparing and selecting, unless magnitudes tie at the k-th;
+    a -0.0 comes back as 0.0 there.
 
     Attributes:
       sparsity: share of zeros, in [0, 1).
