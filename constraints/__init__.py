@@ -9,12 +9,14 @@ from constraints.halfspace import Halfspace
 from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
+from constraints.l1topk import L1TopK
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.nm import NM
 from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
 from constraints.simplex import Simplex
+from constraints.simplextopk import SimplexTopK
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
 from constraints.zerosum import ZeroSum
@@ -25,12 +27,14 @@ REGISTRY: dict[str, type[Constraint]] = {
     "hyperplane": Hyperplane,
     "l1ball": L1Ball,
     "l1sphere": L1Sphere,
+    "l1topk": L1TopK,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "nm": NM,
     "none": Unconstrained,
     "nonneg": NonNeg,
     "simplex": Simplex,
+    "simplextopk": SimplexTopK,
     "topk": TopK,
     "unitnorm": UnitNorm,
     "zerosum": ZeroSum,

@@ -84,17 +84,18 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
-def without_negative_subnormals(w: tf.Tensor) -> tf.Tensor:
-    """Sets to 0 the subnormals below it, which comparisons of floats take for 0; groups with NaN or inf stay.
+def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """Sets the chosen weights to 0 if they are subnormal, which comparisons of floats do not see.
 
     Args:
       w: floats [size, groups].
+      chosen: bool [size, groups] or [groups].
 
     Returns:
-      The same shape and type.
+      The shape and type of `w`.
     """
-    bits, normal = magnitude_bits(w), 1 << _STORED_BITS[w.dtype]
-    return tf.where(negative(w) & (bits > 0) & (bits < normal) & finite_groups(w), tf.zeros_like(w), w)
+    bits = magnitude_bits(w)
+    return tf.where(chosen & (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
 
 
 def zeros_of(w: tf.Tensor) -> tf.Tensor:

@@ -31,19 +31,21 @@ class Simplex(Constraint):
     total: Any = hyperparameter(1.0, "Sum of a unit's incoming weights, none of them negative.", above=0.0)
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        stays = self.on_simplex(x, dtype) | ~tf.math.is_finite(tf.reduce_sum(x, axis=0))
+        return tf.where(stays, x, threshold.onto_simplex(x, self.value("total"), ~stays))
+
+    def on_simplex(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Whether each column is on it, to within the type's rounding: float64 [size, groups] -> bool [groups]."""
         total = self.value("total")
-        sums = tf.reduce_sum(x, axis=0)
-        on_simplex = (tf.abs(sums - total) <= threshold.rounding(x.shape[0], total, dtype)) & (
-            tf.reduce_min(x, axis=0) >= 0.0
-        )
-        stays = on_simplex | ~tf.math.is_finite(sums)
-        return tf.where(stays, x, threshold.onto_simplex(x, total, ~stays))
+        near = tf.abs(tf.reduce_sum(x, axis=0) - total) <= threshold.rounding(x.shape[0], total, dtype)
+        return near & (tf.reduce_min(x, axis=0) >= 0.0)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        return numerics.without_negative_subnormals(super().nearest(w))
+        p = super().nearest(w)
+        return numerics.without_subnormals(p, numerics.negative(p) & numerics.finite_groups(p))
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.l1(x)

@@ -60,5 +60,8 @@ def below_largest(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tenso
 
     # Its largest entry alone never exceeds the bound below -bound; all entries together never below the mean's excess.
     start = tf.maximum(-bound, (tf.reduce_sum(z, axis=0) - bound) / max(z.shape[0], 1))
-    t, *_ = tf.while_loop(lambda *state: tf.reduce_any(state[-1]), improve, (start, *excess(start), wanted))
-    return t
+    t, count, reached, _ = tf.while_loop(
+        lambda *state: tf.reduce_any(state[-1]), improve, (start, *excess(start), wanted)
+    )
+    # A first step from afar leaves its own rounding.
+    return t + (reached - bound) / tf.maximum(count, 1.0)

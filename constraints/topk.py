@@ -37,20 +37,20 @@ class TopK(Constraint):
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         bits = numerics.magnitude_bits(x)
-        kept = self._kept(x.shape[0])
-        few = tf.math.count_nonzero(bits, axis=0, dtype=tf.int32) <= kept
-        return tf.where(few | _largest(bits, kept), x, tf.zeros_like(x))
+        room = kept(self.value("sparsity"), x.shape[0])
+        few = tf.math.count_nonzero(bits, axis=0, dtype=tf.int32) <= room
+        return tf.where(few | largest(bits, room), x, tf.zeros_like(x))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
             return self._selected(w)
-        kept = self._kept(w.shape[0])
+        room = kept(self.value("sparsity"), w.shape[0])
         magnitude = tf.abs(w)
-        bits = _kth_by_selection(tf.bitcast(magnitude, tf.int32), kept)
+        bits = _kth_by_selection(tf.bitcast(magnitude, tf.int32), room)
         # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.
         over = tf.nn.relu(tf.nn.bias_add(magnitude, -tf.bitcast(bits - 1, tf.float32)))
         count = numerics.column_sums(tf.sign(over))[0]
-        plain = tf.equal(count, tf.cast(kept, tf.float32))
+        plain = tf.equal(count, tf.cast(room, tf.float32))
         plain &= (tf.bitcast(bits, tf.float32) > _USUAL) & tf.math.is_finite(numerics.column_sums(magnitude)[0])
         return tf.cond(
             tf.reduce_all(plain), lambda: _chosen(w, over, count), numerics.rarely(lambda: self._selected(w))
@@ -60,10 +60,14 @@ class TopK(Constraint):
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        return tf.math.count_nonzero(numerics.magnitude_bits(w), axis=0, dtype=tf.int32) >= self._kept(w.shape[0])
+        return tf.math.count_nonzero(numerics.magnitude_bits(w), axis=0, dtype=tf.int32) >= kept(
+            self.value("sparsity"), w.shape[0]
+        )
 
-    def _kept(self, size: int) -> tf.Tensor:
-        return tf.cast(size - tf.round(self.value("sparsity") * size), tf.int32)
+
+def kept(sparsity: tf.Tensor, size: int) -> tf.Tensor:
+    """How many of `size` weights a sparsity leaves: size - round(sparsity size), int32."""
+    return tf.cast(size - tf.round(sparsity * size), tf.int32)
 
 
 def _chosen(w: tf.Tensor, over: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -72,7 +76,7 @@ def _chosen(w: tf.Tensor, over: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(tf.raw_ops.ReluGrad(gradients=w, features=over), tf.nn.relu(-count))
 
 
-def _largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Marks the `kept` largest entries of each column, the first of equal ones.
 
     Args:

@@ -19,18 +19,20 @@ VALUES = {
     "hyperplane": {"total": 0.5},
     "l1ball": {"max_value": 0.5},
     "l1sphere": {"total": 0.5},
+    "l1topk": {"max_value": 0.5, "sparsity": 0.7},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
     "nm": {"n": 1, "m": 4},
     "none": {},
     "nonneg": {},
     "simplex": {"total": 0.5},
+    "simplextopk": {"total": 0.5, "sparsity": 0.7},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
     "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
-ON_A_SPHERE = ("hyperplane", "l1sphere", "simplex", "unitnorm", "zerosum")
+ON_A_SPHERE = ("hyperplane", "l1sphere", "simplex", "simplextopk", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)

@@ -40,6 +40,7 @@ CASES = [
     Case("hyperplane", (("total", 1.3),), odd=False, exact=False, shifts=True),
     Case("l1ball", (("max_value", 1.7),)),
     Case("l1sphere", (("total", 1.7),), convex=False, exact=False),
+    Case("l1topk", (("max_value", 1.7), ("sparsity", 0.6)), convex=False),
     Case("maxnorm", (("max_value", 1.3),)),
     Case("minmaxnorm", (("max_value", 1.3), ("min_value", 0.4)), convex=False),
     Case("minmaxnorm", (("max_value", 0.9), ("min_value", 0.9)), convex=False, exact=False),
@@ -47,6 +48,7 @@ CASES = [
     Case("none", per_weight=True),
     Case("nonneg", odd=False, per_weight=True),
     Case("simplex", (("total", 1.7),), odd=False, exact=False),
+    Case("simplextopk", (("total", 1.7), ("sparsity", 0.6)), convex=False, odd=False, exact=False),
     Case("topk", (("sparsity", 0.6),), convex=False),
     Case("unitnorm", convex=False, exact=False),
     Case("zerosum", exact=False, shifts=True),
@@ -126,7 +128,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
     rng = np.random.default_rng(1)
     constraint = case.constraint
     for point in sampled_feasible(case, np.zeros((8, 5)), rng, 10):
-        inner = point * 0.9 if case.name in ("halfspace", "l1ball", "maxnorm") else point
+        inner = point * 0.9 if case.name in ("halfspace", "l1ball", "l1topk", "maxnorm") else point
         w = inner.astype(DTYPES[dtype])
         if oracles.violation(case.name, w, **dict(case.values)) == 0:
             np.testing.assert_array_equal(bits(constraint(w)), bits(w))
@@ -149,6 +151,7 @@ def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
         "l1sphere": dict(case.values).get("total"),
         "minmaxnorm": dict(case.values).get("max_value"),
         "simplex": dict(case.values).get("total"),
+        "simplextopk": dict(case.values).get("total"),
         "unitnorm": 1.0,
     }.get(case.name, 0.25)
     if oracles.violation(case.name, w, **dict(case.values)) <= epsilon(dtype):
@@ -190,7 +193,7 @@ def test_signs_and_order_do_not_matter(case, dtype):
     np.testing.assert_array_equal(bits(case.constraint(w[:, order])), bits(p[:, order]))
     within = np.random.default_rng(4).permutation(12)
     # Magnitudes that bfloat16 makes equal are told apart by their place.
-    if not case.ordered and not (case.name == "topk" and len(np.unique(np.abs(w))) < w.size):
+    if not case.ordered and not ("topk" in case.name and len(np.unique(np.abs(w))) < w.size):
         close(case, case.constraint(w[within]), p[within].astype(np.float64), dtype)
     if case.odd:
         np.testing.assert_array_equal(np.asarray(case.constraint(-w)), -p)
@@ -262,11 +265,10 @@ def test_distance_and_norm_are_those_of_float64(case):
     np.testing.assert_allclose(
         case.constraint.distance(w), np.sqrt(np.sum(gap**2, axis=(0, 1, 2))), rtol=1e-6, atol=1e-15
     )
+    l1 = np.sum(np.abs(wide), axis=(0, 1, 2))
     expected = {
-        "l1ball": np.sum(np.abs(wide), axis=(0, 1, 2)),
-        "l1sphere": np.sum(np.abs(wide), axis=(0, 1, 2)),
-        "simplex": np.sum(np.abs(wide), axis=(0, 1, 2)),
         "box": np.max(np.abs(wide), axis=(0, 1, 2)),
+        **dict.fromkeys(("l1ball", "l1sphere", "l1topk", "simplex", "simplextopk"), l1),
     }.get(case.name, np.sqrt(np.sum(wide**2, axis=(0, 1, 2))))
     np.testing.assert_allclose(case.constraint.norm(w), expected, rtol=1e-13)
     assert case.constraint.norm(w).dtype == case.constraint.distance(w).dtype == tf.float64

@@ -123,18 +123,28 @@ def _nm(x: np.ndarray, n: float, m: float) -> np.ndarray:
     return result
 
 
+def _simplextopk(x: np.ndarray, total: float, sparsity: float) -> np.ndarray:
+    kept = max(x.size - round(sparsity * x.size), 1)
+    result = np.zeros_like(x)
+    chosen = sorted(range(x.size), key=lambda i: (-x[i], i))[:kept]
+    result[chosen] = _simplex(x[chosen], total)
+    return result
+
+
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
     "halfspace": lambda x, total: _summing_to(x, total) if math.fsum(x) > total else x,
     "hyperplane": lambda x, total: _summing_to(x, total),
     "l1ball": _l1ball,
     "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
+    "l1topk": lambda x, max_value, sparsity: _l1ball(_topk(x, sparsity), max_value),
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
     "minmaxnorm": _minmaxnorm,
     "nm": _nm,
     "none": lambda x: x,
     "nonneg": lambda x: np.where(x < 0, 0.0, x),
     "simplex": _simplex,
+    "simplextopk": _simplextopk,
     "topk": _topk,
     "unitnorm": lambda x: _scaled_to(x, 1.0),
     "zerosum": lambda x: _summing_to(x, 0.0),
@@ -156,6 +166,7 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "hyperplane": lambda x, total: abs(_excess(x, total)),
     "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
     "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
+    "l1topk": lambda x, max_value, sparsity: VIOLATIONS["l1ball"](x, max_value) + VIOLATIONS["topk"](x, sparsity),
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
     "nm": lambda x, n, m: float(
@@ -164,6 +175,9 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "none": lambda x: 0.0,
     "nonneg": lambda x: float(np.any(x < 0)),
     "simplex": lambda x, total: _outside(math.fsum(x), total, total) + float(np.any(x < 0)) if x.size else 0.0,
+    "simplextopk": lambda x, total, sparsity: (
+        VIOLATIONS["simplex"](x, total) + max(np.count_nonzero(x) - max(x.size - round(sparsity * x.size), 1), 0)
+    ),
     "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
     "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
     "zerosum": lambda x: abs(_excess(x, 0.0)),
