@@ -63,7 +63,7 @@ def test_every_set_is_documented_and_makes_sense_without_arguments(name):
     assert kind.__module__ == f"constraints.{name}"
     for field in kind.hyperparameters():
         assert field.metadata["help"].endswith(".")
-        assert isinstance(getattr(kind(), field.name), float)
+        assert isinstance(getattr(kind(), field.name), int if field.metadata["integer"] else float)
     assert kind(axis=0) != kind()
 
 
