@@ -14,7 +14,7 @@ MaxNorm = REGISTRY["maxnorm"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ZeroSum(Constraint):
+class FixedSum(Constraint):
     """A set in one place, as CONTRIBUTING tells: groups whose weights sum to `total`."""
 
     total: float = hyperparameter(0.0, "Sum of a unit's weights.", minimum=-10, maximum=10)
@@ -31,20 +31,20 @@ class ZeroSum(Constraint):
 
 
 def test_a_new_set_is_one_class():
-    p = ZeroSum(total=1)(np.float32([[1.0, 2.0], [2.0, 6.0]]))
+    p = FixedSum(total=1)(np.float32([[1.0, 2.0], [2.0, 6.0]]))
     np.testing.assert_array_equal(p, np.float32([[0.0, -1.5], [1.0, 2.5]]))
-    np.testing.assert_allclose(ZeroSum().distance(np.float32([[1.0], [2.0]])), [3 / 2**0.5])
-    moving = ZeroSum(total=schedules.linear(0, 1, end=10))
+    np.testing.assert_allclose(FixedSum().distance(np.float32([[1.0], [2.0]])), [3 / 2**0.5])
+    moving = FixedSum(total=schedules.linear(0, 1, end=10))
     np.testing.assert_array_equal(moving.at(10)(np.float32([[1.0], [2.0]])), np.float32([[0.0], [1.0]]))
-    assert ZeroSum.from_config(moving.get_config()) == moving
-    assert [field.name for field in ZeroSum.hyperparameters()] == ["total", "kind"]
-    assert ZeroSum.hyperparameters()[0].metadata["help"] == "Sum of a unit's weights."
+    assert FixedSum.from_config(moving.get_config()) == moving
+    assert [field.name for field in FixedSum.hyperparameters()] == ["total", "kind"]
+    assert FixedSum.hyperparameters()[0].metadata["help"] == "Sum of a unit's weights."
     for bad in (11, -11, 10.5):
         with pytest.raises(ValueError, match="total takes a finite number at least -10 and at most 10"):
-            ZeroSum(total=bad)
+            FixedSum(total=bad)
     with pytest.raises(ValueError, match="kind takes a whole number at least 1"):
-        ZeroSum(kind=1.5)
-    assert isinstance(ZeroSum(kind=2.0).kind, int)
+        FixedSum(kind=1.5)
+    assert isinstance(FixedSum(kind=2.0).kind, int)
 
 
 def test_a_set_without_a_formula_says_what_is_missing():
