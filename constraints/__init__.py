@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from constraints import measures, schedules
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
 from constraints.box import Box
+from constraints.fields import hyperparameter
 from constraints.halfspace import Halfspace
 from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball

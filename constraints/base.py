@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from constraints import numerics
 from constraints.columns import Columns, checked_axis
+from constraints.fields import check_order, checked, checked_option, is_tensor, plain
 from constraints.schedules import Schedule, from_dict
 
-# Steps at which two schedules are compared to see that one stays below the other.
-_CHECKED_STEPS = 1001
-
-
-def hyperparameter(
-    default: float,
-    help: str,
-    *,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-    integer: bool = False,
-    kw_only: bool = False,
-) -> Any:
-    """Declares a number that a set depends on: its constructor argument, its flag, its `--help` and its error at once.
-
-    Args:
-      default: value when none is given.
-      help: one sentence with the unit, for `--help`.
-      minimum: smallest value allowed.
-      above: every value must be above it, but a schedule may touch it: a bound may be annealed to 0.
-      maximum: largest value allowed.
-      below: every value must be below it, a schedule's too.
-      integer: whether only whole numbers are allowed.
-      kw_only: whether it must be named in the constructor, as it should be where a set has several.
-
-    Returns:
-      A dataclass field.
-    """
-    limits = {"minimum": minimum, "above": above, "maximum": maximum, "below": below, "integer": integer}
-    return dataclasses.field(default=default, kw_only=kw_only, metadata={"help": help, **limits})
+# Which weights of a network's layers can share one group; what each means is said where layers are known.
+GROUPINGS = ("unit", "tensor", "network", "element", "head", "gate", "row")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,12 +29,22 @@ class Constraint(keras.constraints.Constraint):
 
     A subclass is one file: a dataclass (frozen, `eq=False` as tensors do not compare) whose fields are made by
     `hyperparameter` and whose `project` is the formula. It works as `kernel_constraint=` in any Keras layer, and saves
-    and loads with it.
+    and loads with it. Calling it is differentiable; see `pullback`.
 
     Attributes:
+      convex: whether the set is convex, so that the nearest point is unique and projecting brings no two points further
+        apart.
+      proximal: whether it is no set but a penalty, see `constraints.proximal`.
+      grouping: the groups a rule gives it when none are named, a key of `GROUPINGS`.
+      groupings: all that it can be given.
       axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
         vector or a scalar is one group.
     """
+
+    convex: ClassVar[bool] = True
+    proximal: ClassVar[bool] = False
+    grouping: ClassVar[str] = "unit"
+    groupings: ClassVar[tuple[str, ...]] = GROUPINGS
 
     axis: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
 
@@ -76,7 +55,9 @@ class Constraint(keras.constraints.Constraint):
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
         for field in self.hyperparameters():
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+            object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+        for field in self.options():
+            object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Constraint) and self._key() == other._key()
@@ -98,8 +79,38 @@ class Constraint(keras.constraints.Constraint):
           ValueError: a hyperparameter is a schedule (use `at(step)`), an axis does not exist, or `w` is not
             floating-point.
         """
-        w, columns = self._grouped(w, axes)
-        return columns.restore(self.nearest(columns.columns(w)))
+        w, layout = self._grouped(w, axes)
+        fixed = self._fixed()
+
+        @tf.custom_gradient
+        def project(w: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                return layout.restore(fixed.pulled_back(layout.columns(w), layout.columns(upstream)))
+
+            return layout.restore(fixed.nearest(layout.columns(w))), gradient
+
+        return project(w)
+
+    def projected(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
+        """The same as calling it, without a gradient: cheaper in a training step, where nothing asks for one."""
+        w, layout = self._grouped(w, axes)
+        return layout.restore(self.nearest(layout.columns(w)))
+
+    def pull(self, w: Any, upstream: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
+        """The derivative of the projection at `w` applied to a direction, as back-propagation does.
+
+        For a convex set it is symmetric, so that it also says where a small step along the direction would lead.
+
+        Args:
+          w: floating-point weights, any static shape.
+          upstream: shape and type of `w`.
+          axes: axes whose weights share one group; None for the field `axis`.
+
+        Returns:
+          Shape and type of `w`.
+        """
+        w, layout = self._grouped(w, axes)
+        return layout.restore(self.pulled_back(layout.columns(w), layout.columns(tf.convert_to_tensor(upstream))))
 
     def distance(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """How far each group is from the set, before any rounding: l2 norm of `w` minus its nearest feasible point.
@@ -113,8 +124,8 @@ class Constraint(keras.constraints.Constraint):
         """
         w, columns = self._grouped(w, axes)
         x = tf.cast(columns.columns(w), tf.float64)
-        distance = numerics.l2(x - self.project(x, w.dtype), w.dtype)
-        return columns.per_group(tf.where(numerics.finite_groups(x), distance, math.inf))
+        distance = numerics.l2(self.together(x - self.project(x, w.dtype)), w.dtype)
+        return columns.per_group(tf.where(numerics.finite_groups(self.together(x)), distance, math.inf))
 
     def norm(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """The norm this set speaks of, comparable with its bound where it has one.
@@ -168,9 +179,15 @@ class Constraint(keras.constraints.Constraint):
         """The fields made by `hyperparameter`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "help" in field.metadata)
 
+    @classmethod
+    def options(cls) -> tuple[dataclasses.Field, ...]:
+        """The fields made by `option`, in order."""
+        return tuple(field for field in dataclasses.fields(cls) if "option" in field.metadata)
+
     def get_config(self) -> dict[str, Any]:
         """What Keras saves: plain numbers, and schedules as tables."""
-        config = {name: _plain(value) for name, value in self.bounds().items()}
+        config = {name: plain(value) for name, value in self.bounds().items()}
+        config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
         return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
 
     @classmethod
@@ -196,6 +213,25 @@ class Constraint(keras.constraints.Constraint):
           float64 [size, groups].
         """
         raise NotImplementedError(f"{type(self).__name__} must define `project`, the nearest point of each column.")
+
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """The derivative of `project` at x, transposed, applied to what flows back: by differentiating the formula.
+
+        A set overrides it where that is wrong or undefined: through a loop, or a norm of zero. Groups that are not
+        finite are none of its business.
+
+        Args:
+          x: float64 [size, groups].
+          upstream: float64 [size, groups].
+          dtype: the weights' own type.
+
+        Returns:
+          float64 [size, groups].
+        """
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            p = self.project(x, dtype)
+        return tape.gradient(p, x, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Rounds a projection to the weights' type; toward zero by default, which keeps a bound on a norm.
@@ -228,6 +264,24 @@ class Constraint(keras.constraints.Constraint):
             same |= tf.equal(p, x)  # Times 1 flushed subnormals too.
         return tf.where(same, w, self.rounded(p, x, w.dtype))
 
+    def pulled_back(self, w: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """`pullback` in the weights' own type; what flows back passes unchanged where a group is not finite."""
+        x, flowing = tf.cast(w, tf.float64), tf.cast(upstream, tf.float64)
+        finite = self.apart(numerics.finite_groups(self.together(x)))
+        safe = tf.where(finite, x, tf.zeros_like(x))
+        return tf.cast(tf.where(finite, self.pullback(safe, flowing, w.dtype), flowing), w.dtype)
+
+    def together(self, x: tf.Tensor) -> tf.Tensor:
+        """The canonical layout -> [weights, groups], each group's weights in one column."""
+        return x
+
+    def apart(self, values: tf.Tensor) -> tf.Tensor:
+        """[groups] -> a shape that broadcasts over the canonical layout."""
+        return values
+
+    def check_layout(self, layout: Columns) -> None:
+        """Raises ValueError when the set cannot take weights of this shape, grouped like this."""
+
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """float64 [size, groups] -> float64 [groups]: the norm the set speaks of."""
         return numerics.l2(x, dtype)
@@ -248,7 +302,7 @@ class Constraint(keras.constraints.Constraint):
         value = getattr(self, name)
         if isinstance(value, Schedule):
             raise ValueError(f"{name}={value!r} depends on the step; project with `constraint.at(step)(w)`.")
-        return tf.cast(tf.convert_to_tensor(value), tf.float64) if _is_tensor(value) else tf.constant(value, tf.float64)
+        return tf.cast(tf.convert_to_tensor(value), tf.float64) if is_tensor(value) else tf.constant(value, tf.float64)
 
     def check_order(self, low: str, high: str, consequence: str = "no weights are feasible") -> None:
         """Checks that one hyperparameter is never above another.
@@ -261,91 +315,29 @@ class Constraint(keras.constraints.Constraint):
         Raises:
           ValueError: it is, at some step.
         """
-        values = getattr(self, low), getattr(self, high)
-        if any(_is_tensor(value) for value in values):
-            return
-        scheduled = [value for value in values if isinstance(value, Schedule)]
-        steps = sorted({step for schedule in scheduled for step in schedule.span()} or {0})
-        # Bends and steps of either schedule fall between its ends, so these are looked at too.
-        steps = sorted({*steps, *np.linspace(steps[0], steps[-1], _CHECKED_STEPS).astype(np.int64).tolist()})
-        with tf.init_scope():
-            lows, highs = (
-                value(tf.constant(steps, tf.int64)).numpy()
-                if isinstance(value, Schedule)
-                else np.full(len(steps), value)
-                for value in values
-            )
-        wrong = np.flatnonzero(lows > highs)
-        if wrong.size:
-            when = f" at step {steps[wrong[0]]}" if scheduled else ""
-            raise ValueError(
-                f"{low}={lows[wrong[0]]:g} is above {high}={highs[wrong[0]]:g}{when}, so {consequence}; "
-                f"lower {low} or raise {high}."
-            )
+        check_order(low, getattr(self, low), high, getattr(self, high), consequence)
 
     def _key(self) -> tuple:
         """What makes two constraints equal; a tensor or a variable is equal to itself only."""
-        values = (id(value) if _is_tensor(value) else value for value in self.bounds().values())
-        return type(self), self.axis, *values
+        values = (id(value) if is_tensor(value) else value for value in self.bounds().values())
+        return type(self), self.axis, *values, *(getattr(self, field.name) for field in self.options())
+
+    def _fixed(self) -> Constraint:
+        """Itself with variables read, as a custom gradient must close over nothing that a tape watches."""
+        read = {
+            name: tf.convert_to_tensor(value)
+            for name, value in self.bounds().items()
+            if isinstance(value, (tf.Variable, keras.Variable))
+        }
+        return dataclasses.replace(self, **read) if read else self
+
+    def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
+        return Columns.of(shape, self.axis if axes is None else axes)
 
     def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns]:
         w = tf.convert_to_tensor(w)
         if not w.dtype.is_floating:
             raise ValueError(f"Weights of type {w.dtype.name} cannot be projected; cast them to a floating-point type.")
-        return w, Columns.of(w.shape, self.axis if axes is None else axes)
-
-
-def _is_tensor(value: Any) -> bool:
-    return tf.is_tensor(value) or isinstance(value, (tf.Variable, keras.Variable))
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """Checks a number or a schedule; a tensor's value is not known until it is used."""
-    if _is_tensor(value):
-        return value
-    if isinstance(value, Schedule):
-        for extreme in value.extremes():
-            _check_range(field, extreme, f"{field.name}={value!r} reaches {extreme:g}, which", touching=True)
-        return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise ValueError(
-            f"{field.name}={value!r} must be a number, a schedule or a tensor, not {type(value).__name__}."
-        )
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{field.name}={value} must be finite; {_expected(field)}.")
-    _check_range(field, number, f"{field.name}={number:g}", touching=False)
-    return int(number) if field.metadata["integer"] else number
-
-
-def _check_range(field: dataclasses.Field, value: float, subject: str, touching: bool) -> None:
-    limits = field.metadata
-    if limits["above"] is not None and value == limits["above"] and not touching:
-        raise ValueError(
-            f"{subject} is too small: it would leave a single point, whatever is learnt; give a value above "
-            f"{limits['above']:g}, or anneal to it with a schedule."
-        )
-    if (
-        (limits["minimum"] is not None and value < limits["minimum"])
-        or (limits["above"] is not None and value < limits["above"])
-        or (limits["maximum"] is not None and value > limits["maximum"])
-        or (limits["below"] is not None and value >= limits["below"])
-        or (limits["integer"] and not float(value).is_integer())
-    ):
-        raise ValueError(f"{subject} is out of range; {_expected(field)}.")
-
-
-def _expected(field: dataclasses.Field) -> str:
-    words = {"minimum": "at least", "above": "above", "maximum": "at most", "below": "below"}
-    limits = [f"{word} {field.metadata[key]:g}" for key, word in words.items() if field.metadata[key] is not None]
-    kind = "whole number" if field.metadata["integer"] else "finite number"
-    return f"{field.name} takes a {kind} {' and '.join(limits)}".rstrip()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Schedule):
-        return value.to_dict()
-    return float(tf.convert_to_tensor(value)) if _is_tensor(value) else value
+        layout = self._layout(w.shape, axes)
+        self.check_layout(layout)
+        return w, layout

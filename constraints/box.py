@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

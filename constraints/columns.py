@@ -65,13 +65,13 @@ class Columns:
 
     def columns(self, w: tf.Tensor) -> tf.Tensor:
         """Weights of `shape` -> [size, groups], row-major within a group."""
-        if not self._leading:
+        if not self._in_order:
             w = tf.transpose(w, self._order)
         return _reshaped(w, (self.size, math.prod(self.group_shape)))
 
     def restore(self, x: tf.Tensor) -> tf.Tensor:
         """[size, groups] -> weights of `shape`."""
-        if self._leading:
+        if self._in_order:
             return _reshaped(x, self.shape)
         x = tf.reshape(x, [self.shape[axis] for axis in self._order])
         return tf.transpose(x, [self._order.index(axis) for axis in range(len(self.shape))])
@@ -89,12 +89,12 @@ class Columns:
         return self.axes + self._others
 
     @property
-    def _leading(self) -> bool:
+    def _in_order(self) -> bool:
         return self._order == tuple(range(len(self.shape)))
 
 
-def checked_axis(axis: Any) -> int | tuple[int, ...] | None:
-    """Checks a constructor's `axis`: a whole number, several, or None.
+def checked_axis(axis: Any, name: str = "axis") -> int | tuple[int, ...] | None:
+    """Checks a constructor's `axis` (or `each`): a whole number, several, or None.
 
     Raises:
       ValueError: it is something else.
@@ -103,7 +103,7 @@ def checked_axis(axis: Any) -> int | tuple[int, ...] | None:
         return None
     several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     if any(isinstance(one, bool) or not isinstance(one, numbers.Integral) for one in several):
-        raise ValueError(f"axis={axis!r} must be a whole number, several of them, or None for all but the last axis.")
+        raise ValueError(f"{name}={axis!r} must be a whole number, several of them, or None.")
     whole = tuple(int(one) for one in several)
     return whole if isinstance(axis, (tuple, list)) else whole[0]
 

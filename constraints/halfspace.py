@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import hyperparameter
+from constraints.fields import hyperparameter
 from constraints.translation import Translation
 
 

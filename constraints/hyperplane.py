@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from constraints.base import hyperparameter
+from constraints.fields import hyperparameter
 from constraints.translation import Plane
 
 

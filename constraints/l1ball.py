@@ -8,8 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
-from constraints.threshold import below_largest, onto_simplex
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
+from constraints.threshold import below_largest, onto_simplex, pulled_back
 
 # Bounds, and multiples of them that a group may sum to, for which float32 passes steered in float64 lose nothing.
 _USUAL_BOUND = 2.0**-30, 2.0**60
@@ -54,6 +55,11 @@ class L1Ball(Constraint):
         shrunk = onto_simplex(magnitude, bound, ~inside)
         outside = tf.where(shrunk > 0.0, tf.sign(x) * shrunk, 0.0)
         return tf.where(inside, x, outside)
+
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        p = self.project(x, dtype)
+        stays = tf.reduce_all(tf.equal(p, x), axis=0)
+        return tf.where(stays, upstream, pulled_back(upstream, tf.sign(p)))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w):

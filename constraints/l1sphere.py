@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics, threshold
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class L1Sphere(Constraint):
       Dimensions", 2008.
     """
 
+    convex: ClassVar[bool] = False
+
     total: Any = hyperparameter(1.0, "Sum of the magnitudes of a unit's incoming weights.", above=0.0)
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -40,6 +43,9 @@ class L1Sphere(Constraint):
         stays = on_sphere | ~tf.math.is_finite(sums)
         moved = threshold.onto_simplex(magnitude, total, ~stays)
         return tf.where(stays, x, tf.where((x < 0.0) & (moved > 0.0), -moved, moved))
+
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return threshold.pulled_back(upstream, tf.sign(self.project(x, dtype)))
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)

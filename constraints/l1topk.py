@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from constraints.base import hyperparameter
+from constraints.fields import hyperparameter
 from constraints.l1ball import L1Ball
 from constraints.topk import TopK
 
@@ -32,12 +32,18 @@ class L1TopK(L1Ball):
       Kyrillidis, Becker, Cevher and Koch, "Sparse projections onto the simplex", 2013.
     """
 
+    convex: ClassVar[bool] = False
+
     sparsity: Any = hyperparameter(
         0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True
     )
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return super().project(self._sparse.project(x, dtype), dtype)
+
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        sparse = self._sparse.project(x, dtype)
+        return self._sparse.pullback(x, super().pullback(sparse, upstream, dtype), dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         return L1Ball(self.max_value).nearest(self._sparse.nearest(w))

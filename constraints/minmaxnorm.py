@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import hyperparameter
+from constraints.fields import hyperparameter
 from constraints.rescaling import Rescaling
 
 
@@ -25,6 +25,8 @@ class MinMaxNorm(Rescaling):
       max_value: b above 0; a schedule may reach 0.
       min_value: a from 0 to b, at every step if either is a schedule.
     """
+
+    convex: ClassVar[bool] = False
 
     max_value: Any = hyperparameter(1.0, "Largest norm of a unit's incoming weights.", above=0.0, kw_only=True)
     min_value: Any = hyperparameter(0.0, "Smallest norm of a unit's incoming weights.", minimum=0.0, kw_only=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +30,10 @@ class NM(Constraint):
       Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
       Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch", 2021.
     """
+
+    convex: ClassVar[bool] = False
+    # Windows follow one kernel's fan-in.
+    groupings: ClassVar[tuple[str, ...]] = ("unit", "tensor", "head", "gate", "row")
 
     n: Any = hyperparameter(2, "Most non-zeros in each window of m weights.", minimum=1, integer=True, kw_only=True)
     m: Any = hyperparameter(4, "Consecutive incoming weights in a window.", minimum=1, integer=True, kw_only=True)

@@ -63,6 +63,15 @@ class Rescaling(Constraint):
         scaled = x * self.factor(norm, size, dtype)
         return tf.where((norm == 0.0) & (self.origin(size) > 0.0), self.origin(size) * max(size, 1) ** -0.5, scaled)
 
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """A group that is scaled to a bound b has the derivative b / ||x|| (I - u u^T), u = x / ||x||."""
+        norm = numerics.l2(x, dtype)
+        factor = self.factor(norm, x.shape[0], dtype)
+        unit = tf.math.divide_no_nan(x, norm)
+        tangent = upstream - unit * tf.reduce_sum(unit * upstream, axis=0)
+        moved = tf.where(norm > 0.0, factor * tangent, tf.zeros_like(x))
+        return tf.where(tf.equal(factor, 1.0), upstream, moved)
+
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         def directed() -> tf.Tensor:
             grown = (tf.abs(p) > tf.abs(x)) & tf.math.is_finite(p)

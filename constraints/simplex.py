@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from constraints import numerics, threshold
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,10 @@ class Simplex(Constraint):
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         stays = self.on_simplex(x, dtype) | ~tf.math.is_finite(tf.reduce_sum(x, axis=0))
         return tf.where(stays, x, threshold.onto_simplex(x, self.value("total"), ~stays))
+
+    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        # A group that rounding leaves where it is lies on the simplex all the same: its derivative is that of the face.
+        return threshold.pulled_back(upstream, tf.sign(self.project(x, dtype)))
 
     def on_simplex(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Whether each column is on it, to within the type's rounding: float64 [size, groups] -> bool [groups]."""

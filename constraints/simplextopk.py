@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics, threshold
-from constraints.base import hyperparameter
+from constraints.fields import hyperparameter
 from constraints.simplex import Simplex
 from constraints.topk import kept, largest
 
@@ -33,6 +33,8 @@ class SimplexTopK(Simplex):
     References:
       Kyrillidis, Becker, Cevher and Koch, "Sparse projections onto the simplex", 2013.
     """
+
+    convex: ClassVar[bool] = False
 
     sparsity: Any = hyperparameter(
         0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True

@@ -26,6 +26,20 @@ def onto_simplex(x: tf.Tensor, total: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor
     return tf.maximum(z - below_largest(z, total, wanted), 0.0)
 
 
+def pulled_back(upstream: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
+    """The derivative of projecting onto the face with a given support and signs: less the mean along the signs.
+
+    Args:
+      upstream: float64 [size, groups].
+      signs: float64 [size, groups], 0 off the support of the projection.
+
+    Returns:
+      float64 [size, groups]; 0 off the support.
+    """
+    along = tf.reduce_sum(signs * upstream, axis=0) / tf.maximum(tf.reduce_sum(tf.abs(signs), axis=0), 1.0)
+    return tf.abs(signs) * upstream - signs * along
+
+
 def rounding(size: int, total: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """How far a sum of magnitudes may lie from `total` once each of `size` weights was rounded to the type.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.base import Constraint, hyperparameter
+from constraints.base import Constraint
+from constraints.fields import hyperparameter
 
 # Differences of numbers above it are never subnormal, which arithmetic flushes to zero.
 _USUAL = 2.0**-100
@@ -32,6 +33,10 @@ class TopK(Constraint):
       Blumensath and Davies, "Iterative Hard Thresholding for Compressed Sensing", 2009.
       Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2018.
     """
+
+    convex: ClassVar[bool] = False
+    # A share of a whole tensor, as pruning means it: units may differ in how many weights they need.
+    grouping: ClassVar[str] = "tensor"
 
     sparsity: Any = hyperparameter(0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0)
 

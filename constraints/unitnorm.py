@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -22,6 +23,8 @@ class UnitNorm(Rescaling):
       Salimans and Kingma, "Weight Normalization: A Simple Reparameterization to Accelerate Training of Deep Neural
       Networks", 2016.
     """
+
+    convex: ClassVar[bool] = False
 
     def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         on_sphere = tf.abs(norm - 1.0) <= numerics.epsilon(dtype) + numerics.slack(size)
