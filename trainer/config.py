@@ -72,6 +72,7 @@ class RuleSettings:
       end: the step at which it ends, as text; None: it holds to the end.
       optimizer_state: what becomes of the optimizer's state of projected weights, see `trainer.targets`.
       pattern_from: for `mask`, a run directory whose newest checkpoint tells which weights are zero.
+      source: where it was written, such as a file and a number, for messages; empty for flags.
     """
 
     constraint: str = "none"
@@ -87,6 +88,7 @@ class RuleSettings:
     end: str | int | None = None
     optimizer_state: str = "keep"
     pattern_from: str | None = None
+    source: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_number("project_every", self.project_every, {"minimum": 1})
@@ -100,6 +102,10 @@ class RuleSettings:
                 axes = " or axes such as 0,1" if name == "group" else ""
                 raise ValueError(f"{name}={value} is not known; choose from {', '.join(choices)}{axes}.")
         self._check_fits()
+
+    def written(self, key: str, value: Any) -> str:
+        """A setting as the user wrote it, as a flag or as a key of a file."""
+        return f"`{key}` = {value!r}" if self.source else f"--{key}={value}"
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -200,6 +206,8 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """What the run computes, as plain JSON values: two commands with the same identity are the same run."""
         everything = json.loads(json.dumps(dataclasses.asdict(self)))
+        for rule in everything["rules"]:
+            del rule["source"]
         return {name: value for name, value in everything.items() if name not in CIRCUMSTANCES}
 
     def directory(self) -> str:

@@ -48,7 +48,8 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
                 _check_unclaimed(target, made)
                 made.append(target)
         except ValueError as error:
-            raise ValueError(f"rule {number} ({rule.constraint}): {error}" if len(rules) > 1 else str(error)) from None
+            where = rule.source or (f"rule {number}" if len(rules) > 1 else "")
+            raise ValueError(f"{where} ({rule.constraint}): {error}" if where else str(error)) from None
     return sorted(made, key=lambda target: (order[target.variables[0].path], target.begin))
 
 
@@ -86,7 +87,7 @@ def _targets(
     grouping = rule.group or constraint.grouping
     if isinstance(grouping, str) and grouping not in constraint.groupings:
         raise ValueError(
-            f"group={grouping} means nothing to {rule.constraint}; it takes {', '.join(constraint.groupings)}."
+            f"{rule.written('group', grouping)} means nothing to {rule.constraint}; it takes {', '.join(constraint.groupings)}."
         )
     begin, end = _window(rule, timeline)
 
@@ -166,12 +167,15 @@ def _matched(rule: RuleSettings, owned: Sequence[Owned]) -> list[Owned]:
     if not typed:
         kinds = ", ".join(sorted({type(layer).__name__ for layer, _ in owned}))
         raise ValueError(
-            f"--layer_type={','.join(rule.layer_type)} matches no layer with trainable weights; they are {kinds}."
+            f"{rule.written('layer_type', ','.join(rule.layer_type))} matches no layer with trainable weights; "
+            f"they are {kinds}."
         )
     for pattern in rule.variables or KERNELS[:1]:
         if not any(matches(variable.path, pattern) for _, variable in typed):
             paths = ", ".join(variable.path for _, variable in typed)
-            raise ValueError(f"--variables={pattern} matches no trainable variable; the paths are {paths}.")
+            raise ValueError(
+                f"{rule.written('variables', pattern)} matches no trainable variable; the paths are {paths}."
+            )
     patterns = rule.variables or KERNELS
     return [pair for pair in typed if any(matches(pair[1].path, pattern) for pattern in patterns)]
 

@@ -170,6 +170,7 @@ def _rule(table: Any, where: str) -> RuleSettings:
             optimizer_state=_typed(table, "optimizer_state", str, "a name", "keep"),
             spread=_typed(table, "spread", str, "a name", None),
             pattern_from=_typed(table, "pattern_from", str, "the path of a run directory", None),
+            source=where,
             begin=_place("begin", table.get("begin")),
             end=_place("end", table.get("end")),
         )
