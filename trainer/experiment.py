@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import models
 from constraints import REGISTRY, Constraint, measures
-from trainer import batches, data, devices, groups, optimizers, rules
+from trainer import batches, data, devices, groups, optimizers, patterns, rules
 from trainer.checkpoints import Progress
 from trainer.config import Config
 from trainer.projector import Projector
@@ -71,13 +71,18 @@ def build(config: Config) -> Experiment:
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         num_outputs = 1 if dataset.num_classes == 2 else dataset.num_classes
-        model = models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options)
+
+        def network() -> keras.Model:
+            return models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options)
+
+        model = network()
         targets = rules.match(config.rules, model, timeline)
         for target in targets:
             for variable in target.variables if config.l1 or config.l2 else ():
                 variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
+        patterns.take(targets, config.rules, model, network)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy)
     steps = Steps(

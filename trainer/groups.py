@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 
 from constraints import Constraint
+from constraints.intersection import Intersection
 from constraints.joint import Joint
 
 # Kernels whose last axis is not the unit. All others (dense, convolutional, recurrent gate by gate) end in their units.
@@ -110,7 +111,7 @@ def grouped(
     shape = tuple(variable.shape)
     rank, fan_in = len(shape), fan_in_axes(layer, variable)
     everything = tuple(range(rank))
-    matrices = isinstance(constraint, Joint) and "tensor" in constraint.groupings
+    matrices = joins_units(constraint) and "tensor" in constraint.groupings
     if isinstance(grouping, tuple):
         outside = [axis for axis in grouping if not -rank <= axis < rank]
         if outside:
@@ -133,6 +134,12 @@ def grouped(
             return Groups(view, tuple(axis for axis in inside if axis != apart), (apart,))
         return Groups(view, tuple(axis for axis in range(len(view)) if axis != apart))
     return Groups(shape, everything)
+
+
+def joins_units(constraint: Constraint) -> bool:
+    """Whether the constraint, or one of several sets, holds for all units of a kernel together."""
+    parts = constraint.parts if isinstance(constraint, Intersection) else (constraint,)
+    return any(isinstance(part, Joint) for part in parts)
 
 
 def attention_heads(model: keras.Model) -> dict[int, int]:

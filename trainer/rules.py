@@ -8,17 +8,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import constraints
 from constraints import Constraint, schedules
+from constraints.intersection import Intersection
 from constraints.joint import Joint
+from constraints.mask import Mask
 from trainer import groups, spread, targets
 from trainer.config import RuleSettings, ScheduleSettings
 from trainer.targets import Target
 from trainer.timeline import Timeline
 
 KERNELS = ("*kernel", "embeddings")
+
+# Steps, over a run, at which sets with schedules are seen to have a point in common.
+_LOOKS = 21
 
 Owned = tuple[keras.layers.Layer, keras.Variable]
 
@@ -54,12 +60,23 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
 
 
 def build_constraint(rule: RuleSettings, timeline: Timeline) -> Constraint:
-    """Makes the constraint of a rule, its schedules laid out over the run."""
-    values: dict[str, Any] = {
-        name: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
-        for name, value in rule.values.items()
-    }
-    return constraints.REGISTRY[rule.constraint](**values)
+    """Makes the constraint of a rule, its schedules laid out over the run; of several sets, their intersection."""
+    own = {name: _values_of(name, rule) for name in rule.sets}
+    parts = [
+        constraints.REGISTRY[name](
+            **{
+                field: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
+                for field, value in values.items()
+            }
+        )
+        for name, values in own.items()
+    ]
+    penalties = [name for name, part in zip(own, parts, strict=True) if part.proximal]
+    if penalties and len(parts) > 1:
+        raise ValueError(
+            f"{penalties[0]} is a penalty, which has no points in common with a set; give it a rule of its own."
+        )
+    return parts[0] if len(parts) == 1 else Intersection(tuple(parts))
 
 
 def build_schedule(settings: ScheduleSettings, timeline: Timeline) -> schedules.Schedule:
@@ -95,8 +112,13 @@ def _targets(
         shape = join.join([tf.zeros(variable.shape) for variable in variables]).shape
         try:
             placed.check_shape(shape)
+            _check_meets(placed, shape, timeline.total_steps)
         except ValueError as error:
             raise ValueError(f"`{label}`: {error}") from None
+        pattern = None
+        if "mask" in rule.sets:
+            pattern = tf.Variable(tf.ones(shape, tf.bool), trainable=False)
+            placed = _keeping(placed, pattern)
         return Target(
             rule=number,
             name=rule.constraint,
@@ -110,6 +132,9 @@ def _targets(
             end=end,
             optimizer_state=rule.optimizer_state,
             grouping=grouping if isinstance(grouping, str) else ",".join(map(str, grouping)),
+            pattern=pattern,
+            # What the rules before it left, if there is a step before it, and no other run to take it from.
+            pattern_step=begin - 1 if begin > 1 and rule.pattern_from is None else None,
         )
 
     if grouping == "network":
@@ -120,12 +145,12 @@ def _targets(
         own = groups.grouped(layer, variable, grouping, budget, heads)
         bias = _bias(layer, variable) if rule.with_bias else None
         if bias is None:
-            placed = dataclasses.replace(budget, axis=own.axes, **({"each": own.each} if own.each else {}))
+            placed = _placed(budget, own.axes, own.each)
             join = targets.alone(own.view, tuple(variable.shape))
             made.append(target(variable.path, [variable], join, placed))
         else:
             join = targets.with_bias(variable, own.axes, bias)
-            made.append(target(variable.path, [variable, bias], join, dataclasses.replace(budget, axis=(0,))))
+            made.append(target(variable.path, [variable, bias], join, _placed(budget, (0,))))
     if rule.with_bias and all(len(one.variables) == 1 for one in made):
         raise ValueError(f"with_bias: none of {', '.join(one.label for one in made)} has a bias; leave with_bias out.")
     return made
@@ -135,9 +160,9 @@ def _network(constraint: Constraint, claimed: Sequence[Owned]) -> tuple[list[ker
     """All claimed variables as one group, or all their units as one budget."""
     variables = [variable for _, variable in claimed]
     shapes = [tuple(variable.shape) for variable in variables]
-    if isinstance(constraint, Joint):
+    if groups.joins_units(constraint):
         axes = [groups.fan_in_axes(layer, variable) for layer, variable in claimed]
-        return variables, targets.side_by_side(shapes, axes), dataclasses.replace(constraint, axis=(0,))
+        return variables, targets.side_by_side(shapes, axes), _placed(constraint, (0,))
     return variables, targets.flat(shapes), constraint
 
 
@@ -184,6 +209,40 @@ def _is_of_type(layer: keras.layers.Layer, names: Sequence[str]) -> bool:
     """Whether a layer is of one of the named types, itself or by inheritance; without names every layer is."""
     kinds = {kind.__name__ for kind in type(layer).__mro__ if issubclass(kind, keras.layers.Layer)}
     return not names or bool(kinds & set(names))
+
+
+def _values_of(name: str, rule: RuleSettings) -> dict[str, Any]:
+    """A set's values: those meant for all sets of the rule that take them, then its own."""
+    kind = constraints.REGISTRY[name]
+    taken = {field.name for field in (*kind.hyperparameters(), *kind.options())}
+    shared = {field: value for field, value in rule.values.items() if field in taken}
+    return shared | {
+        field.removeprefix(f"{name}."): value for field, value in rule.values.items() if field.startswith(f"{name}.")
+    }
+
+
+def _placed(constraint: Any, axes: tuple[int, ...] | None, each: tuple[int, ...] = ()) -> Constraint:
+    """The constraint with its groups; several sets share them."""
+    if isinstance(constraint, Intersection):
+        parts = tuple(_placed(part, None, each) for part in constraint.parts)
+        return dataclasses.replace(constraint, parts=parts, axis=axes)
+    own = {"each": each} if each and isinstance(constraint, Joint) else {}
+    return dataclasses.replace(constraint, axis=axes, **own)
+
+
+def _keeping(constraint: Any, pattern: tf.Variable) -> Constraint:
+    """The constraint with the pattern of zeros that its mask keeps."""
+    if isinstance(constraint, Intersection):
+        return dataclasses.replace(constraint, parts=tuple(_keeping(part, pattern) for part in constraint.parts))
+    return dataclasses.replace(constraint, pattern=pattern) if isinstance(constraint, Mask) else constraint
+
+
+def _check_meets(constraint: Constraint, shape: tf.TensorShape, total_steps: int) -> None:
+    """Raises ValueError where several sets have no point in common, at any of some steps of their schedules."""
+    if isinstance(constraint, Intersection):
+        moving = [value for value in constraint.bounds().values() if isinstance(value, schedules.Schedule)]
+        steps = sorted({0, *(int(step) for step in np.linspace(0, total_steps, _LOOKS))}) if moving else [0]
+        constraint.check_meets(shape, steps=steps)
 
 
 def _window(rule: RuleSettings, timeline: Timeline) -> tuple[int, int | None]:

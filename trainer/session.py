@@ -29,7 +29,10 @@ class Session:
         self._experiment = built
         self._directory = directory
         self._state = built.state
-        self._checkpoints = Checkpoints(directory.checkpoints, built.model, built.optimizer, built.state, log=say)
+        patterns = [target.pattern for target in built.targets if target.pattern is not None]
+        self._checkpoints = Checkpoints(
+            directory.checkpoints, built.model, built.optimizer, built.state, log=say, patterns=patterns
+        )
         self._summaries = summaries.Summaries(directory.path, built.targets)
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
