@@ -54,7 +54,7 @@ class Constraint(keras.constraints.Constraint):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
-        for field in self.hyperparameters():
+        for field in self.numbers():
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
         for field in self.options():
             object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
@@ -159,7 +159,7 @@ class Constraint(keras.constraints.Constraint):
         Args:
           step: an integer, or a scalar integer tensor.
         """
-        moving = {name: value(step) for name, value in self.bounds().items() if isinstance(value, Schedule)}
+        moving = {name: value(step) for name, value in self._values().items() if isinstance(value, Schedule)}
         return dataclasses.replace(self, **moving) if moving else self
 
     def bounds(self) -> dict[str, Any]:
@@ -175,9 +175,14 @@ class Constraint(keras.constraints.Constraint):
         return 2.0**-31
 
     @classmethod
-    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+    def numbers(cls) -> tuple[dataclasses.Field, ...]:
         """The fields made by `hyperparameter`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "help" in field.metadata)
+
+    @classmethod
+    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+        """Those of `numbers` that are settings."""
+        return cls.numbers()
 
     @classmethod
     def options(cls) -> tuple[dataclasses.Field, ...]:
@@ -186,7 +191,7 @@ class Constraint(keras.constraints.Constraint):
 
     def get_config(self) -> dict[str, Any]:
         """What Keras saves: plain numbers, and schedules as tables."""
-        config = {name: plain(value) for name, value in self.bounds().items()}
+        config = {name: plain(value) for name, value in self._values().items()}
         config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
         return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
 
@@ -317,16 +322,19 @@ class Constraint(keras.constraints.Constraint):
         """
         check_order(low, getattr(self, low), high, getattr(self, high), consequence)
 
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in self.numbers()}
+
     def _key(self) -> tuple:
         """What makes two constraints equal; a tensor or a variable is equal to itself only."""
-        values = (id(value) if is_tensor(value) else value for value in self.bounds().values())
+        values = (id(value) if is_tensor(value) else value for value in self._values().values())
         return type(self), self.axis, *values, *(getattr(self, field.name) for field in self.options())
 
     def _fixed(self) -> Constraint:
         """Itself with variables read, as a custom gradient must close over nothing that a tape watches."""
         read = {
             name: tf.convert_to_tensor(value)
-            for name, value in self.bounds().items()
+            for name, value in self._values().items()
             if isinstance(value, (tf.Variable, keras.Variable))
         }
         return dataclasses.replace(self, **read) if read else self

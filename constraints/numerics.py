@@ -98,6 +98,25 @@ def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     return tf.where(chosen & (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
 
 
+def without_flushing(w: tf.Tensor) -> tf.Tensor:
+    """Weights in float64, subnormals as the smallest normal number of their sign rather than flushed to zero.
+
+    A formula then tells whether it would move them.
+
+    Args:
+      w: floats, any shape.
+
+    Returns:
+      float64, the shape of `w`.
+    """
+    x = tf.cast(w, tf.float64)
+    if w.dtype == tf.float16:
+        return x  # Its subnormals are never flushed.
+    bits, smallest = magnitude_bits(w), tf.constant(quantum(w.dtype), tf.float64)
+    subnormal = (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype])
+    return tf.where(subnormal, tf.where(negative(w), -smallest, smallest), x)
+
+
 def zeros_of(w: tf.Tensor) -> tf.Tensor:
     """-0.0 where a weight is that, 0.0 elsewhere, so that dropping what is zero already changes nothing.
 

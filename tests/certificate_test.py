@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from constraints import REGISTRY, schedules
+from tests.cases import SETS
 from trainer import certificate
 from trainer.rules import Target
 
@@ -34,7 +35,7 @@ def judged(*targets, step=0):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 3, 2, 4), (7,)])
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", SETS)
 def test_what_was_projected_certifies(name, shape, dtype):
     axes = tuple(range(len(shape) - 1)) or (0,)
     projected = target(name, weights(shape), axes)
@@ -46,7 +47,7 @@ def test_what_was_projected_certifies(name, shape, dtype):
     assert entry["largest_violation"] <= entry["tolerance"]
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name != "none"])
+@pytest.mark.parametrize("name", [name for name in SETS if name != "none"])
 def test_what_was_not_projected_does_not(name):
     result, entry = judged(target(name, 3 * weights()), target("none", weights()))
     assert result["feasible"] is False
