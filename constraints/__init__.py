@@ -14,6 +14,7 @@ from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
+from constraints.mask import Mask
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.nm import NM
@@ -36,6 +37,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "l1ball": L1Ball,
     "l1sphere": L1Sphere,
     "l1topk": L1TopK,
+    "mask": Mask,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "nm": NM,

@@ -59,8 +59,7 @@ class GroupSoft(Proximal):
         return self.value("penalty") * numerics.l2(x, tf.float64)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        zero = tf.reduce_all(tf.equal(numerics.magnitude_bits(w), 0), axis=0)
-        return zero & (self.scaled("penalty") > 0.0)
+        return ~tf.reduce_any(numerics.nonzero(w), axis=0) & (self.scaled("penalty") > 0.0)
 
     def _factor(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """What each column is multiplied by, float64 [groups] in [0, 1]: 1 where it is not finite."""

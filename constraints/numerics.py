@@ -84,6 +84,11 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def nonzero(w: tf.Tensor) -> tf.Tensor:
+    """Whether each weight is something other than a zero of either sign, as subnormals are: bool, the shape of `w`."""
+    return tf.not_equal(magnitude_bits(w), 0)
+
+
 def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     """Sets the chosen weights to 0 if they are subnormal, which comparisons of floats do not see.
 

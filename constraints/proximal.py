@@ -79,4 +79,4 @@ class Proximal(Constraint):
 
 def holds_a_zero(w: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
     """Whether each column has a weight of exactly 0 and the threshold is above 0: [size, groups] -> bool [groups]."""
-    return tf.reduce_any(tf.equal(numerics.magnitude_bits(w), 0), axis=0) & (threshold > 0.0)
+    return tf.reduce_any(~numerics.nonzero(w), axis=0) & (threshold > 0.0)

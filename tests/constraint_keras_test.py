@@ -23,6 +23,7 @@ VALUES = {
     "l1ball": {"max_value": 0.5},
     "l1sphere": {"total": 0.5},
     "l1topk": {"max_value": 0.5, "sparsity": 0.7},
+    "mask": {},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
     "nm": {"n": 1, "m": 4},
