@@ -113,7 +113,7 @@ def test_the_bound_is_that_of_the_step():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", SETS)
 def test_weights_that_are_not_finite_obey_no_rule(name, bad):
     value = weights() * 0.01
     value[2, 1] = bad
