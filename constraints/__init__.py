@@ -5,12 +5,16 @@ from __future__ import annotations
 from constraints import measures, schedules
 from constraints.base import Constraint
 from constraints.box import Box
+from constraints.elasticnet import ElasticNet
 from constraints.fields import hyperparameter
+from constraints.groupsoft import GroupSoft
 from constraints.halfspace import Halfspace
+from constraints.hardthreshold import HardThreshold
 from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
+from constraints.mask import Mask
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.nm import NM
@@ -18,17 +22,22 @@ from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
 from constraints.simplex import Simplex
 from constraints.simplextopk import SimplexTopK
+from constraints.softthreshold import SoftThreshold
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
 from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
     "box": Box,
+    "elasticnet": ElasticNet,
+    "groupsoft": GroupSoft,
     "halfspace": Halfspace,
+    "hardthreshold": HardThreshold,
     "hyperplane": Hyperplane,
     "l1ball": L1Ball,
     "l1sphere": L1Sphere,
     "l1topk": L1TopK,
+    "mask": Mask,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "nm": NM,
@@ -36,6 +45,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "nonneg": NonNeg,
     "simplex": Simplex,
     "simplextopk": SimplexTopK,
+    "softthreshold": SoftThreshold,
     "topk": TopK,
     "unitnorm": UnitNorm,
     "zerosum": ZeroSum,

@@ -54,7 +54,7 @@ class Constraint(keras.constraints.Constraint):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
-        for field in self.hyperparameters():
+        for field in self.numbers():
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
         for field in self.options():
             object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
@@ -79,8 +79,8 @@ class Constraint(keras.constraints.Constraint):
           ValueError: a hyperparameter is a schedule (use `at(step)`), an axis does not exist, or `w` is not
             floating-point.
         """
-        w, layout = self._grouped(w, axes)
-        fixed = self._fixed()
+        w, layout, there = self._grouped(w, axes)
+        fixed = there._fixed()
 
         @tf.custom_gradient
         def project(w: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -93,8 +93,8 @@ class Constraint(keras.constraints.Constraint):
 
     def projected(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """The same as calling it, without a gradient: cheaper in a training step, where nothing asks for one."""
-        w, layout = self._grouped(w, axes)
-        return layout.restore(self.nearest(layout.columns(w)))
+        w, layout, there = self._grouped(w, axes)
+        return layout.restore(there.nearest(layout.columns(w)))
 
     def pull(self, w: Any, upstream: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """The derivative of the projection at `w` applied to a direction, as back-propagation does.
@@ -109,8 +109,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           Shape and type of `w`.
         """
-        w, layout = self._grouped(w, axes)
-        return layout.restore(self.pulled_back(layout.columns(w), layout.columns(tf.convert_to_tensor(upstream))))
+        w, layout, there = self._grouped(w, axes)
+        return layout.restore(there.pulled_back(layout.columns(w), layout.columns(tf.convert_to_tensor(upstream))))
 
     def distance(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """How far each group is from the set, before any rounding: l2 norm of `w` minus its nearest feasible point.
@@ -122,9 +122,9 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           float64, the shape of `w` without the axes; 0 inside, inf for a group that holds NaN or inf.
         """
-        w, columns = self._grouped(w, axes)
+        w, columns, there = self._grouped(w, axes)
         x = tf.cast(columns.columns(w), tf.float64)
-        distance = numerics.l2(self.together(x - self.project(x, w.dtype)), w.dtype)
+        distance = numerics.l2(self.together(x - there.project(x, w.dtype)), w.dtype)
         return columns.per_group(tf.where(numerics.finite_groups(self.together(x)), distance, math.inf))
 
     def norm(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
@@ -137,8 +137,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           float64, the shape of `w` without the axes.
         """
-        w, columns = self._grouped(w, axes)
-        return columns.per_group(self.column_norms(tf.cast(columns.columns(w), tf.float64), w.dtype))
+        w, columns, there = self._grouped(w, axes)
+        return columns.per_group(there.column_norms(tf.cast(columns.columns(w), tf.float64), w.dtype))
 
     def active(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """Whether each group is on the boundary of the set, where the constraint holds it back.
@@ -150,8 +150,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           bool, the shape of `w` without the axes.
         """
-        w, columns = self._grouped(w, axes)
-        return columns.per_group(self.on_boundary(columns.columns(w)))
+        w, columns, there = self._grouped(w, axes)
+        return columns.per_group(there.on_boundary(columns.columns(w)))
 
     def at(self, step: Any) -> Constraint:
         """The set at a step: each schedule replaced by its value, a float64 scalar tensor.
@@ -159,7 +159,7 @@ class Constraint(keras.constraints.Constraint):
         Args:
           step: an integer, or a scalar integer tensor.
         """
-        moving = {name: value(step) for name, value in self.bounds().items() if isinstance(value, Schedule)}
+        moving = {name: value(step) for name, value in self._values().items() if isinstance(value, Schedule)}
         return dataclasses.replace(self, **moving) if moving else self
 
     def bounds(self) -> dict[str, Any]:
@@ -175,9 +175,14 @@ class Constraint(keras.constraints.Constraint):
         return 2.0**-31
 
     @classmethod
-    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+    def numbers(cls) -> tuple[dataclasses.Field, ...]:
         """The fields made by `hyperparameter`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "help" in field.metadata)
+
+    @classmethod
+    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+        """Those of `numbers` that are settings."""
+        return cls.numbers()
 
     @classmethod
     def options(cls) -> tuple[dataclasses.Field, ...]:
@@ -194,7 +199,7 @@ class Constraint(keras.constraints.Constraint):
 
     def get_config(self) -> dict[str, Any]:
         """What Keras saves: plain numbers, and schedules as tables."""
-        config = {name: plain(value) for name, value in self.bounds().items()}
+        config = {name: plain(value) for name, value in self._values().items()}
         config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
         return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
 
@@ -290,6 +295,10 @@ class Constraint(keras.constraints.Constraint):
     def check_layout(self, layout: Columns) -> None:
         """Raises ValueError when the set cannot take weights of this shape, grouped like this."""
 
+    def laid_out(self, layout: Columns) -> Constraint:
+        """The set for the canonical layout of a tensor: itself, unless a field has the tensor's own shape."""
+        return self
+
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """float64 [size, groups] -> float64 [groups]: the norm the set speaks of."""
         return numerics.l2(x, dtype)
@@ -325,16 +334,19 @@ class Constraint(keras.constraints.Constraint):
         """
         check_order(low, getattr(self, low), high, getattr(self, high), consequence)
 
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in self.numbers()}
+
     def _key(self) -> tuple:
         """What makes two constraints equal; a tensor or a variable is equal to itself only."""
-        values = (id(value) if is_tensor(value) else value for value in self.bounds().values())
+        values = (id(value) if is_tensor(value) else value for value in self._values().values())
         return type(self), self.axis, *values, *(getattr(self, field.name) for field in self.options())
 
     def _fixed(self) -> Constraint:
         """Itself with variables read, as a custom gradient must close over nothing that a tape watches."""
         read = {
             name: tf.convert_to_tensor(value)
-            for name, value in self.bounds().items()
+            for name, value in self._values().items()
             if isinstance(value, (tf.Variable, keras.Variable))
         }
         return dataclasses.replace(self, **read) if read else self
@@ -342,10 +354,10 @@ class Constraint(keras.constraints.Constraint):
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
         return Columns.of(shape, self.axis if axes is None else axes)
 
-    def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns]:
+    def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns, Constraint]:
         w = tf.convert_to_tensor(w)
         if not w.dtype.is_floating:
             raise ValueError(f"Weights of type {w.dtype.name} cannot be projected; cast them to a floating-point type.")
         layout = self._layout(w.shape, axes)
         self.check_layout(layout)
-        return w, layout
+        return w, layout, self.laid_out(layout)

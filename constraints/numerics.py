@@ -84,6 +84,11 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def nonzero(w: tf.Tensor) -> tf.Tensor:
+    """Whether each weight is something other than a zero of either sign, as subnormals are: bool, the shape of `w`."""
+    return tf.not_equal(magnitude_bits(w), 0)
+
+
 def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     """Sets the chosen weights to 0 if they are subnormal, which comparisons of floats do not see.
 
@@ -96,6 +101,25 @@ def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     """
     bits = magnitude_bits(w)
     return tf.where(chosen & (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
+
+
+def without_flushing(w: tf.Tensor) -> tf.Tensor:
+    """Weights in float64, subnormals as the smallest normal number of their sign rather than flushed to zero.
+
+    A formula then tells whether it would move them.
+
+    Args:
+      w: floats, any shape.
+
+    Returns:
+      float64, the shape of `w`.
+    """
+    x = tf.cast(w, tf.float64)
+    if w.dtype == tf.float16:
+        return x  # Its subnormals are never flushed.
+    bits, smallest = magnitude_bits(w), tf.constant(quantum(w.dtype), tf.float64)
+    subnormal = (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype])
+    return tf.where(subnormal, tf.where(negative(w), -smallest, smallest), x)
 
 
 def zeros_of(w: tf.Tensor) -> tf.Tensor:

@@ -66,6 +66,7 @@ CASES = [
     Case("l1ball", (("max_value", 1.7),), star=True),
     Case("l1sphere", (("total", 1.7),), exact=False),
     Case("l1topk", (("max_value", 1.7), ("sparsity", 0.6)), star=True),
+    Case("mask", per_weight=True),
     Case("maxnorm", (("max_value", 1.3),), star=True),
     Case("minmaxnorm", (("max_value", 1.3), ("min_value", 0.4))),
     Case("minmaxnorm", (("max_value", 0.9), ("min_value", 0.9)), exact=False),
