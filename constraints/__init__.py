@@ -11,6 +11,7 @@ from constraints.groupsoft import GroupSoft
 from constraints.halfspace import Halfspace
 from constraints.hardthreshold import HardThreshold
 from constraints.hyperplane import Hyperplane
+from constraints.intersection import Intersection
 from constraints.l1ball import L1Ball
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
@@ -51,4 +52,4 @@ REGISTRY: dict[str, type[Constraint]] = {
     "zerosum": ZeroSum,
 }
 
-__all__ = ["REGISTRY", "Constraint", "hyperparameter", "measures", "schedules"]
+__all__ = ["REGISTRY", "Constraint", "Intersection", "hyperparameter", "measures", "schedules"]

@@ -35,6 +35,12 @@ class Constraint(keras.constraints.Constraint):
       convex: whether the set is convex, so that the nearest point is unique and projecting brings no two points further
         apart.
       proximal: whether it is no set but a penalty, see `constraints.proximal`.
+      cone: whether a feasible group times any number of at least 0 is feasible.
+      solid: whether a feasible group is feasible with any signs, and with any magnitudes made smaller.
+      exchangeable: whether the order of a group's weights, a unit's in a `Joint` set, does not matter.
+      per_weight: whether it is an interval for each weight.
+      selects: whether projecting keeps the largest magnitudes of what makes a matroid (such as k of all), and nothing
+        else of a group. This and the last four are what `constraints.intersection` builds on.
       grouping: the groups a rule gives it when none are named, a key of `GROUPINGS`.
       groupings: all that it can be given.
       axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
@@ -43,6 +49,11 @@ class Constraint(keras.constraints.Constraint):
 
     convex: ClassVar[bool] = True
     proximal: ClassVar[bool] = False
+    cone: ClassVar[bool] = False
+    solid: ClassVar[bool] = False
+    exchangeable: ClassVar[bool] = False
+    per_weight: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
     grouping: ClassVar[str] = "unit"
     groupings: ClassVar[tuple[str, ...]] = GROUPINGS
 

@@ -35,6 +35,10 @@ class TopK(Constraint):
     """
 
     convex: ClassVar[bool] = False
+    cone: ClassVar[bool] = True
+    solid: ClassVar[bool] = True
+    exchangeable: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     # A share of a whole tensor, as pruning means it: units may differ in how many weights they need.
     grouping: ClassVar[str] = "tensor"
 
