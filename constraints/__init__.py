@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from constraints import measures, schedules
 from constraints.base import Constraint
+from constraints.block import Block
 from constraints.box import Box
 from constraints.fields import hyperparameter
 from constraints.halfspace import Halfspace
 from constraints.hyperplane import Hyperplane
 from constraints.l1ball import L1Ball
+from constraints.l1infball import L1InfBall
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
+from constraints.l21ball import L21Ball
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.nm import NM
@@ -20,15 +23,19 @@ from constraints.simplex import Simplex
 from constraints.simplextopk import SimplexTopK
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
+from constraints.unitsparse import UnitSparse
 from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
+    "block": Block,
     "box": Box,
     "halfspace": Halfspace,
     "hyperplane": Hyperplane,
     "l1ball": L1Ball,
+    "l1infball": L1InfBall,
     "l1sphere": L1Sphere,
     "l1topk": L1TopK,
+    "l21ball": L21Ball,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "nm": NM,
@@ -38,6 +45,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "simplextopk": SimplexTopK,
     "topk": TopK,
     "unitnorm": UnitNorm,
+    "unitsparse": UnitSparse,
     "zerosum": ZeroSum,
 }
 
