@@ -20,8 +20,8 @@ class Block(SparseParts):
     The kernel is a matrix of fan-in (row-major) by units, cut into blocks of `block` rows and columns. The nearest
     point keeps the k blocks of the largest Frobenius norm, bit for bit, and sets all weights of the others to 0. Not
     convex; of blocks of equal norm the first is kept, row-major over blocks, and blocks that differ by signs or by the
-    order of their weights are equal (so are those whose squared norms agree to a few parts in 2^50). A kernel with k
-    non-zero blocks or fewer stays. round takes halves to even. O(size of the kernel), and a selection among n.
+    order of their weights are equal (so are those whose squared norms agree to some 2^-48). A kernel with k non-zero
+    blocks or fewer stays. round takes halves to even. O(size of the kernel), and a selection among n.
 
     Attributes:
       sparsity: share of zero blocks, in [0, 1).

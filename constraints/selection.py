@@ -69,8 +69,8 @@ def energies(w: tf.Tensor) -> tf.Tensor:
 
     Weights are taken relative to a power of two that is close to the largest of their sum, and their squares are summed
     as integers: in any order the sum is the same, so that what differs by a permutation or by signs alone is equal,
-    here and under XLA. Nothing overflows, and subnormals count for what they are. Sums within a few parts
-    in 2^50 may count as equal.
+    here and under XLA. Nothing overflows, and subnormals count for what they are. Sums that agree to some 2^-48 may
+    count as equal.
 
     Args:
       w: finite floats [groups, size, sums].

@@ -17,9 +17,9 @@ class UnitSparse(SparseParts):
 
     A kernel of n units, columns x_j, has the nearest point that keeps the k units of the largest ||x_j||_2, bit for
     bit, and sets all weights of the others to 0. Not convex; of units of equal norm the first is kept, and units that
-    differ by signs or by the order of their weights are equal (so are those whose squared norms agree to a few parts in
-    2^50). A kernel with k non-zero units or fewer stays. round takes halves to even. The grouping says what a unit is:
-    a unit, a filter, a head, a gate or a row. O(size of the kernel), and a selection among n.
+    differ by signs or by the order of their weights are equal (so are those whose squared norms agree to some 2^-48).
+    A kernel with k non-zero units or fewer stays. round takes halves to even. The grouping says what a unit is: a unit,
+    a filter, a head, a gate or a row. O(size of the kernel), and a selection among n.
 
     Attributes:
       sparsity: share of zero units, in [0, 1).

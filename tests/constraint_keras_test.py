@@ -14,12 +14,15 @@ from tests import oracles
 from tests.oracles import bits
 
 VALUES = {
+    "block": {"sparsity": 0.7, "block": (2, 1)},
     "box": {"max_value": 0.2, "min_value": -0.1},
     "halfspace": {"total": -0.1},
     "hyperplane": {"total": 0.5},
     "l1ball": {"max_value": 0.5},
+    "l1infball": {"max_value": 0.5},
     "l1sphere": {"total": 0.5},
     "l1topk": {"max_value": 0.5, "sparsity": 0.7},
+    "l21ball": {"max_value": 0.5},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
     "nm": {"n": 1, "m": 4},
@@ -29,6 +32,7 @@ VALUES = {
     "simplextopk": {"total": 0.5, "sparsity": 0.7},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
+    "unitsparse": {"sparsity": 0.4},
     "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.

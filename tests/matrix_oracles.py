@@ -28,6 +28,17 @@ def norms(name: str, w: np.ndarray) -> np.ndarray:
     return NORMS[name](_matrix(w, None)[0])
 
 
+def optimality_gap(x: np.ndarray, p: np.ndarray, dual: Callable[[np.ndarray], float], bound: float) -> float:
+    """How far p, a point of the ball of a norm, may be from the nearest to x: 0 where it is that.
+
+    The nearest point is the one where x - p leans on the ball: <x - p, p> = c ||x - p||_*, the largest it can be. What
+    that misses is relative to c ||x - p||_*, less what the rounding of x may do.
+    """
+    rest = x - p
+    most = bound * dual(rest)
+    return max(abs(most - float(np.sum(rest * p))) - 1e-14 * bound * dual(x), 0.0) / most
+
+
 def _matrix(w: np.ndarray, axes: tuple[int, ...] | None) -> tuple[np.ndarray, list[int]]:
     if axes is None:
         axes = tuple(range(max(w.ndim - 1, min(w.ndim, 1))))
