@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from constraints import measures, schedules
 from constraints.base import Constraint
+from constraints.block import Block
 from constraints.box import Box
 from constraints.elasticnet import ElasticNet
 from constraints.fields import hyperparameter
@@ -13,8 +14,10 @@ from constraints.hardthreshold import HardThreshold
 from constraints.hyperplane import Hyperplane
 from constraints.intersection import Intersection
 from constraints.l1ball import L1Ball
+from constraints.l1infball import L1InfBall
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
+from constraints.l21ball import L21Ball
 from constraints.mask import Mask
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
@@ -26,9 +29,11 @@ from constraints.simplextopk import SimplexTopK
 from constraints.softthreshold import SoftThreshold
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
+from constraints.unitsparse import UnitSparse
 from constraints.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
+    "block": Block,
     "box": Box,
     "elasticnet": ElasticNet,
     "groupsoft": GroupSoft,
@@ -36,8 +41,10 @@ REGISTRY: dict[str, type[Constraint]] = {
     "hardthreshold": HardThreshold,
     "hyperplane": Hyperplane,
     "l1ball": L1Ball,
+    "l1infball": L1InfBall,
     "l1sphere": L1Sphere,
     "l1topk": L1TopK,
+    "l21ball": L21Ball,
     "mask": Mask,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
@@ -49,6 +56,7 @@ REGISTRY: dict[str, type[Constraint]] = {
     "softthreshold": SoftThreshold,
     "topk": TopK,
     "unitnorm": UnitNorm,
+    "unitsparse": UnitSparse,
     "zerosum": ZeroSum,
 }
 

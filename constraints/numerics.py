@@ -15,6 +15,11 @@ _STORED_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
 _NUDGE_ULPS = 16
 
 
+def stored_bits(dtype: tf.DType) -> int:
+    """Bits of the type's fraction."""
+    return _STORED_BITS[dtype]
+
+
 def epsilon(dtype: tf.DType) -> float:
     """Distance from 1 to the next number of the type."""
     return 2.0 ** -_STORED_BITS[dtype]
@@ -152,7 +157,9 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if dtype != tf.float64:
         return tf.sqrt(tf.reduce_sum(tf.square(x), axis=0)) if in_xla() else tf.math.reduce_euclidean_norm(x, axis=0)
     largest = tf.reduce_max(tf.abs(x), axis=0)
-    unit = tf.where((largest > 0.0) & tf.math.is_finite(largest), largest, 1.0)
+    # Powers of two, which round nothing: a norm that XLA computes twice, or fuses into a difference, is the same norm.
+    power = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int64), tf.constant(-1 << 52, tf.int64)), x.dtype)
+    unit = tf.where((power > 0.0) & tf.math.is_finite(power), power, 1.0)
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
 
 

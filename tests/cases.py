@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import zlib
 from collections.abc import Callable
 
@@ -59,13 +60,24 @@ class Case:
         return "-".join([self.name, *(f"{value:g}" for _, value in self.values)])
 
 
+def even(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The nearest shape of a kernel, of an even number of rows and of columns."""
+    size, units = math.prod(shape[:-1]), shape[-1] if shape else 1
+    if 2 <= len(shape) <= 4 and size % 2 == units % 2 == 0:
+        return shape
+    return max(size // 2, 1) * 2, max(units // 2, 1) * 2
+
+
 CASES = [
+    Case("block", (("sparsity", 0.6),), (("block", (2, 2)),), ordered=True, fit=even),
     Case("box", (("max_value", 0.3), ("min_value", -0.7)), odd=False, per_weight=True),
     Case("halfspace", (("total", 0.4),), odd=False, shifts=True, star=True),
     Case("hyperplane", (("total", 1.3),), odd=False, exact=False, shifts=True),
     Case("l1ball", (("max_value", 1.7),), star=True),
+    Case("l1infball", (("max_value", 1.7),), star=True),
     Case("l1sphere", (("total", 1.7),), exact=False),
     Case("l1topk", (("max_value", 1.7), ("sparsity", 0.6)), star=True),
+    Case("l21ball", (("max_value", 1.7),), star=True),
     Case("mask", per_weight=True),
     Case("maxnorm", (("max_value", 1.3),), star=True),
     Case("minmaxnorm", (("max_value", 1.3), ("min_value", 0.4))),
@@ -77,6 +89,7 @@ CASES = [
     Case("simplextopk", (("total", 1.7), ("sparsity", 0.6)), odd=False, exact=False),
     Case("topk", (("sparsity", 0.6),)),
     Case("unitnorm", exact=False),
+    Case("unitsparse", (("sparsity", 0.6),)),
     Case("zerosum", exact=False, shifts=True),
 ]
 # float64 has nothing wider to round from.

@@ -14,6 +14,7 @@ from tests import oracles
 from tests.oracles import bits
 
 VALUES = {
+    "block": {"sparsity": 0.7, "block": (2, 1)},
     "box": {"max_value": 0.2, "min_value": -0.1},
     "elasticnet": {"penalty": 0.02, "ridge": 0.1},
     "groupsoft": {"penalty": 0.05},
@@ -21,8 +22,10 @@ VALUES = {
     "hardthreshold": {"penalty": 0.005},
     "hyperplane": {"total": 0.5},
     "l1ball": {"max_value": 0.5},
+    "l1infball": {"max_value": 0.5},
     "l1sphere": {"total": 0.5},
     "l1topk": {"max_value": 0.5, "sparsity": 0.7},
+    "l21ball": {"max_value": 0.5},
     "mask": {},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
@@ -34,6 +37,7 @@ VALUES = {
     "softthreshold": {"penalty": 0.02},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
+    "unitsparse": {"sparsity": 0.4},
     "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
