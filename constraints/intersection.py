@@ -164,6 +164,8 @@ class Intersection(Constraint):
         return cls(**{**config, "parts": parts})
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        if 0 in x.shape:
+            return x
         finite = self.apart(numerics.finite_groups(self.together(x)))
         p = tf.where(finite, x, tf.zeros_like(x))
         *lead, core = self._stages()
@@ -173,9 +175,13 @@ class Intersection(Constraint):
         return tf.where(finite, p, x)
 
     def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        if 0 in x.shape:
+            return upstream
         return plans.Chain(self._stages()).pullback(x, upstream, dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if 0 in w.shape:
+            return w
         finite = self.apart(numerics.finite_groups(self.together(w)))
         lead, core = self._placed(self._plan.lead), self._stages()[-1]
         p = w
@@ -215,7 +221,9 @@ class Intersection(Constraint):
         given = tuple(self.parts) if isinstance(self.parts, (tuple, list)) else (self.parts,)
         wrong = [part for part in given if not isinstance(part, Constraint) or part.proximal]
         if wrong or not given:
-            raise ValueError(f"parts={given!r} must be one set or more from `constraints`; {wrong or 'none'} is no set.")
+            raise ValueError(
+                f"parts={given!r} must be one set or more from `constraints`; {wrong or 'none'} is no set."
+            )
         parts: list[Constraint] = []
         for part in given:
             parts += part.parts if isinstance(part, Intersection) else [part]
@@ -294,9 +302,7 @@ class Intersection(Constraint):
 
     def _moved(self, x: tf.Tensor, core: Any, dtype: tf.DType) -> tf.Tensor:
         near = self._near(x, dtype)
-        return tf.cond(
-            tf.reduce_all(near), lambda: x, lambda: tf.where(self.apart(near), x, core.project(x, dtype))
-        )
+        return tf.cond(tf.reduce_all(near), lambda: x, lambda: tf.where(self.apart(near), x, core.project(x, dtype)))
 
     def _settled(self, w: tf.Tensor, core: Any) -> tf.Tensor:
         """Projects onto the core and rounds: into all sets where that can be, else close to the nearest point."""
