@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,10 +16,8 @@ from constraints.base import Constraint
 from constraints.closedforms import OfNorm
 from constraints.columns import Columns
 from constraints.dykstra import Dykstra
-from constraints.fields import is_tensor
 from constraints.joint import Joint
 from constraints.matrices import Matrices
-from constraints.schedules import Schedule
 
 # Passes of projecting onto one set after the other in the weights' own type, which usually settle after one or two.
 _MAX_PASSES = 8
@@ -236,7 +234,7 @@ class Intersection(Constraint):
         several = {part.each for part in parts if isinstance(part, Joint)}
         if len(several) > 1:
             raise ValueError(
-                f"each={' and each='.join(map(repr, several))} of {_listed(parts)} make different groups; give all the same."
+                f"each={' and each='.join(map(repr, several))} of {_listed(parts)} make different groups; give all one."
             )
         return tuple(parts)
 
@@ -347,6 +345,6 @@ def _unknown(parts: tuple[Constraint, ...]) -> str:
             if part is not other and not part.convex and plans.planned((part, other)) is None:
                 subject = f"{_name(part)} and {_name(other)}"
     return (
-        f"{subject} together have no known nearest point, as not all are convex; {plans.KNOWN}. Sets such as l1topk and "
-        "simplextopk are intersections themselves."
+        f"{subject} together have no known nearest point, as not all are convex; {plans.KNOWN}. Sets such as l1topk "
+        "and simplextopk are intersections themselves."
     )

@@ -14,6 +14,7 @@ from constraints import layouts, plans
 from constraints.base import Constraint
 from constraints.dykstra import Dykstra
 from constraints.joint import Joint
+from constraints.matrices import Matrices
 from constraints.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_meets(whole: Intersection, shape: Any, axes: Any, steps: Iterable[int]
     whole.check_layout(layout)
     if not math.prod(layout.shape):
         return
-    if whole._mixed():
+    if isinstance(layout, Matrices):
         group = [2, layout.size, layout.units]
         size = f"matrices of {layout.size} x {layout.units} weights"
     else:

@@ -49,7 +49,8 @@ def solved(sets, x):
         "zerosum": lambda: [cp.sum(p) == 0],
         "simplex": lambda s: [p >= 0, cp.sum(p) == s],
     }
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(p - x)), sum((conditions[n](*v) for n, *v in sets), []))
+    conditions = [one for name, *values in sets for one in conditions[name](*values)]
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(p - x)), conditions)
     problem.solve(solver="CLARABEL")
     return p.value
 
