@@ -159,8 +159,8 @@ class WithSum:
     """The points of a bounded convex set whose sum is a total, or at most that.
 
     The nearest point is P(x - t), P the set's own projection, where t makes it sum to the total (or t = 0, where less
-    is allowed): t is the multiplier of the sum, and sum P(x - t) never grows with t. Where P is affine between bends, each
-    step of Newton's method is exact once t is between the right ones.
+    is allowed): t is the multiplier of the sum, and sum P(x - t) never grows with t. Where P is affine between bends,
+    each step of Newton's method is exact once t is between the right ones.
 
     With J the derivative of P at x - t, that of the whole is J - (J 1)(J 1)^T / (1^T J 1).
 
