@@ -12,7 +12,7 @@ from constraints.base import Constraint
 from constraints.box import Box
 from constraints.halfspace import Halfspace
 from constraints.l1ball import L1Ball
-from constraints.multipliers import halfway, root
+from constraints.multipliers import halfway, root, shifted
 from constraints.nonneg import NonNeg
 from constraints.rescaling import Rescaling
 from constraints.simplex import Simplex
@@ -201,10 +201,7 @@ def clipped_to_sum(
     moved = excess > room if at_most else tf.abs(excess) > room
 
     def solved() -> tf.Tensor:
-        z = x
-        # Twice: next to weights that are large, t has not the digits that what is left of them needs.
-        for _ in range(2):
-            z -= _level(z, low, high, total, moved)
+        z, _ = shifted(x, lambda z, _: _level(z, low, high, total, moved))
         return tf.where(moved, tf.clip_by_value(z, low, high), clipped)
 
     return tf.cond(tf.reduce_any(moved), solved, lambda: clipped), moved
@@ -232,7 +229,7 @@ def _level(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor, total: tf.Tensor, want
         below = tf.reduce_min(tf.where(y < low, low - y, infinite), axis=0)
         leap = tf.where(rising, above, -below)
         step = tf.where(count > 0.0, -lack / tf.maximum(count, 1.0), leap)
-        return lack, step, 2.0**-53 * (numerics.l1(p) + tf.abs(total))
+        return lack, step, numerics.slack(x.shape[0]) / 16.0 * (numerics.l1(p) + tf.abs(total))
 
     # At the mean's excess an unbounded sum is the total; with bounds, all weights are at one beyond these.
     mean = (tf.reduce_sum(x, axis=0) - total) / max(x.shape[0], 1)

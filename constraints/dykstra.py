@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -136,4 +137,8 @@ class Dykstra:
 
     def _maps(self) -> list[Map]:
         # As float64: the room that a narrower type's rounding is given by a set would end the cycles early.
-        return [lambda y, stage=stage: stage.project(y, tf.float64) for stage in self.stages]
+        return [functools.partial(_projected, stage) for stage in self.stages]
+
+
+def _projected(stage: Stage, x: tf.Tensor) -> tf.Tensor:
+    return stage.project(x, tf.float64)

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,10 +16,8 @@ from constraints.base import Constraint
 from constraints.closedforms import OfNorm
 from constraints.columns import Columns
 from constraints.dykstra import Dykstra
-from constraints.fields import is_tensor
 from constraints.joint import Joint
 from constraints.matrices import Matrices
-from constraints.schedules import Schedule
 
 # Passes of projecting onto one set after the other in the weights' own type, which usually settle after one or two.
 _MAX_PASSES = 8
@@ -164,6 +162,8 @@ class Intersection(Constraint):
         return cls(**{**config, "parts": parts})
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        if 0 in x.shape:
+            return x
         finite = self.apart(numerics.finite_groups(self.together(x)))
         p = tf.where(finite, x, tf.zeros_like(x))
         *lead, core = self._stages()
@@ -173,9 +173,13 @@ class Intersection(Constraint):
         return tf.where(finite, p, x)
 
     def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        if 0 in x.shape:
+            return upstream
         return plans.Chain(self._stages()).pullback(x, upstream, dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if 0 in w.shape:
+            return w
         finite = self.apart(numerics.finite_groups(self.together(w)))
         lead, core = self._placed(self._plan.lead), self._stages()[-1]
         p = w
@@ -215,7 +219,9 @@ class Intersection(Constraint):
         given = tuple(self.parts) if isinstance(self.parts, (tuple, list)) else (self.parts,)
         wrong = [part for part in given if not isinstance(part, Constraint) or part.proximal]
         if wrong or not given:
-            raise ValueError(f"parts={given!r} must be one set or more from `constraints`; {wrong or 'none'} is no set.")
+            raise ValueError(
+                f"parts={given!r} must be one set or more from `constraints`; {wrong or 'none'} is no set."
+            )
         parts: list[Constraint] = []
         for part in given:
             parts += part.parts if isinstance(part, Intersection) else [part]
@@ -228,7 +234,7 @@ class Intersection(Constraint):
         several = {part.each for part in parts if isinstance(part, Joint)}
         if len(several) > 1:
             raise ValueError(
-                f"each={' and each='.join(map(repr, several))} of {_listed(parts)} make different groups; give all the same."
+                f"each={' and each='.join(map(repr, several))} of {_listed(parts)} make different groups; give all one."
             )
         return tuple(parts)
 
@@ -294,9 +300,7 @@ class Intersection(Constraint):
 
     def _moved(self, x: tf.Tensor, core: Any, dtype: tf.DType) -> tf.Tensor:
         near = self._near(x, dtype)
-        return tf.cond(
-            tf.reduce_all(near), lambda: x, lambda: tf.where(self.apart(near), x, core.project(x, dtype))
-        )
+        return tf.cond(tf.reduce_all(near), lambda: x, lambda: tf.where(self.apart(near), x, core.project(x, dtype)))
 
     def _settled(self, w: tf.Tensor, core: Any) -> tf.Tensor:
         """Projects onto the core and rounds: into all sets where that can be, else close to the nearest point."""
@@ -341,6 +345,6 @@ def _unknown(parts: tuple[Constraint, ...]) -> str:
             if part is not other and not part.convex and plans.planned((part, other)) is None:
                 subject = f"{_name(part)} and {_name(other)}"
     return (
-        f"{subject} together have no known nearest point, as not all are convex; {plans.KNOWN}. Sets such as l1topk and "
-        "simplextopk are intersections themselves."
+        f"{subject} together have no known nearest point, as not all are convex; {plans.KNOWN}. Sets such as l1topk "
+        "and simplextopk are intersections themselves."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from constraints import layouts, plans
 from constraints.base import Constraint
 from constraints.dykstra import Dykstra
 from constraints.joint import Joint
+from constraints.matrices import Matrices
 from constraints.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _NOTHING = 1e-12
 # A distance that falls by less than this share in as many cycles again is not on its way to 0; where curved sets touch,
 # it falls by a third (like one over the number of cycles) or a fifth (like its square root).
 _STALLED = 0.9
+_CYCLES = 500
 
 
 def check_meets(whole: Intersection, shape: Any, axes: Any, steps: Iterable[int]) -> None:
@@ -33,7 +36,7 @@ def check_meets(whole: Intersection, shape: Any, axes: Any, steps: Iterable[int]
     whole.check_layout(layout)
     if not math.prod(layout.shape):
         return
-    if whole._mixed():
+    if isinstance(layout, Matrices):
         group = [2, layout.size, layout.units]
         size = f"matrices of {layout.size} x {layout.units} weights"
     else:
@@ -69,20 +72,26 @@ def _gap(whole: Intersection, group: list[int]) -> float:
     """How near the sets come to each other; 0 if there is nothing to say that they do not meet.
 
     The point that a projection leads to is in all sets if any is. If none is, a formula leads to the point of one set
-    that is nearest to the others, and Dykstra's algorithm to where projecting to and fro changes nothing.
+    that is nearest to the others; else projecting to and fro leads to where it changes nothing.
     """
     x = np.random.default_rng(0).standard_normal(group)
     x[0 if whole._mixed() else (slice(None), 0)] = 0.0
-    point = tf.constant(x)
-    core: Any = None
-    for core in whole._stages():
-        point = core.project(point, tf.float64)
-    gap = whole._furthest(point).numpy()
-    size = _size(whole, point)
-    if isinstance(core, Dykstra):
-        later = core.approached(point)
-        closing = whole._furthest(later).numpy() < _STALLED * gap
-        gap, size = np.where(closing, 0.0, gap), np.maximum(size, _size(whole, later))
+
+    @tf.function(autograph=False)
+    def led_to(point: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        *lead, core = whole._stages()
+        for stage in lead:
+            point = stage.project(point, tf.float64)
+        if isinstance(core, Dykstra):
+            few = dataclasses.replace(core, max_iterations=_CYCLES)
+            point = few.approached(point)
+            return point, few.approached(point)
+        return (core.project(point, tf.float64),) * 2
+
+    point, later = led_to(tf.constant(x))
+    gap, rest = whole._furthest(point).numpy(), whole._furthest(later).numpy()
+    size = np.maximum(_size(whole, point), _size(whole, later))
+    gap = np.where(rest < _STALLED * gap, 0.0, rest)
     # One of the two starts is enough: a group of zeros where sets meet at 0, or the other where sums are exact.
     return float(np.min(np.where(gap <= _CLOSE * size + _NOTHING, 0.0, gap)))
 

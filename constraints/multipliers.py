@@ -27,10 +27,12 @@ def root(
 ) -> tf.Tensor:
     """Where functions that never fall are zero, by steps of Newton's method kept between two bounds.
 
+    The bounds are tried first: one beyond which there is no zero is the answer then.
+
     Args:
       evaluate: points -> the functions' values, the steps that Newton's method takes (NaN or inf: none), and how close
         to zero is as good as zero; each float64 [groups].
-      start: float64 [groups].
+      start: float64 [groups], where to go on after that.
       low: float64 [groups], at most the zeros.
       high: float64 [groups], at least the zeros.
       wanted: bool [groups], the functions that matter.
@@ -42,20 +44,46 @@ def root(
 
     def improve(at: tf.Tensor, low: tf.Tensor, high: tf.Tensor, moving: tf.Tensor, count: tf.Tensor) -> tuple:
         value, step, enough = evaluate(at)
+        done = tf.abs(value) <= enough
+        done |= tf.where(value > 0.0, tf.equal(count, 0), tf.equal(count, 1))
         low, high = tf.where(value <= 0.0, at, low), tf.where(value >= 0.0, at, high)
-        newton = at + step
-        # A step may go back and forth between two pieces of the function; halving now and then ends that.
-        inside = (newton >= low) & (newton <= high) & (count % 4 < 3)
-        better = tf.where(inside, newton, middle(low, high))
-        moving &= (tf.abs(value) > enough) & tf.not_equal(better, at) & (low < high)
+        newton, between = at + step, middle(low, high)
+        # A step may go back and forth between two pieces of the function, or be lost next to a large number; halving
+        # ends that.
+        inside = (newton >= low) & (newton <= high) & tf.not_equal(newton, at) & (count % 4 < 3)
+        done |= ~inside & (tf.equal(between, low) | tf.equal(between, high)) & (count > 1)
+        better = tf.where(inside, newton, between)
+        better = tf.where(
+            tf.equal(count, 0), high, tf.where(tf.equal(count, 1), tf.clip_by_value(start, low, high), better)
+        )
+        moving &= ~done
         return tf.where(moving, better, at), low, high, moving, count + 1
 
-    start = tf.clip_by_value(start, low, high)
     return tf.while_loop(
         lambda *state: tf.reduce_any(state[3]) & (state[4] < _MAX_PASSES),
         improve,
-        (start, low, high, wanted, tf.constant(0)),
+        (low, low, high, wanted, tf.constant(0)),
     )[0]
+
+
+def shifted(x: tf.Tensor, level: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Takes a number off each column, in two rounds: next to weights that are large, it has not the digits that what
+    is left of them needs.
+
+    Args:
+      x: float64 [size, groups].
+      level: columns, and what was taken off them so far -> what to take off, float64 [groups].
+
+    Returns:
+      What is left, and what was taken off.
+    """
+
+    def round_(z: tf.Tensor, taken: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        t = level(z, taken)
+        return z - t, taken + t, count + 1
+
+    start = x, tf.zeros([x.shape[1]], x.dtype), tf.constant(0)
+    return tf.while_loop(lambda *state: state[2] < 2, round_, start)[:2]
 
 
 def halfway(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
@@ -92,30 +120,22 @@ class InBall:
     ball: MaxNorm
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        p = self.stage.project(x, dtype)
-        outside = self._outside(p)
-        return tf.cond(
-            tf.reduce_any(outside),
-            lambda: tf.where(outside, self.stage.project(self._factor(x, outside, dtype) * x, dtype), p),
-            lambda: p,
-        )
+        return self.stage.project(self._factor(x, dtype)[0] * x, dtype)
 
     def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        outside = self._outside(self.stage.project(x, dtype))
-        factor = tf.where(outside, self._factor(x, outside, dtype), 1.0)
-        p = self.stage.project(factor * x, dtype)
-        flowing, radial = (self.stage.pullback(factor * x, v, dtype) for v in (upstream, p))
+        factor, outside = self._factor(x, dtype)
+        y = factor * x
+        p = self.stage.project(y, dtype)
+        flowing, radial = (self.stage.pullback(y, v, dtype) for v in (upstream, p))
         along = tf.math.divide_no_nan(tf.reduce_sum(x * flowing, axis=0), tf.reduce_sum(x * radial, axis=0))
         return tf.where(outside, factor * (flowing - along * radial), flowing)
 
-    def _outside(self, p: tf.Tensor) -> tf.Tensor:
-        norm = numerics.l2(p, tf.float64)
-        return norm > self.ball.value("max_value") * (1.0 + numerics.slack(p.shape[0]))
-
-    def _factor(self, x: tf.Tensor, outside: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _factor(self, x: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """s, and whether it is below 1: [groups]."""
         bound = tf.maximum(self.ball.value("max_value"), 2.0**-1000)
         norm = numerics.l2(x, tf.float64)
         unit = tf.math.divide_no_nan(x, norm)
+        room = numerics.slack(x.shape[0])
 
         # In units of the bound, so that no square overflows.
         def evaluate(length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -125,22 +145,22 @@ class InBall:
             reached = numerics.l2(p, tf.float64)
             excess = (reached - 1.0) * (reached + 1.0)
             step = -excess / (along + tf.sqrt(tf.square(along) - speed * excess))
-            return reached - 1.0, step, tf.fill(norm.shape, tf.constant(2.0**-51, tf.float64))
+            return reached - 1.0, step, tf.fill(norm.shape, tf.constant(room / 16.0, tf.float64))
 
-        furthest = norm / bound
-        found = root(
-            evaluate, tf.minimum(furthest, 1.0), tf.zeros_like(norm), furthest, outside, _by_magnitude
-        )
-        return tf.math.divide_no_nan(found * bound, norm)
+        furthest, nothing = norm / bound, tf.zeros_like(norm)
+        every = tf.ones_like(norm, tf.bool)
+        found = root(evaluate, tf.minimum(furthest, 1.0), nothing, furthest, every, _by_magnitude)
+        outside = found < furthest
+        return tf.where(outside, tf.math.divide_no_nan(found * bound, norm), 1.0), outside
 
 
 @dataclasses.dataclass(frozen=True)
 class WithSum:
     """The points of a bounded convex set whose sum is a total, or at most that.
 
-    The nearest point is P(x - t), P the set's own projection, where t makes it sum to the total (or t = 0, where less is
-    allowed): t is the multiplier of the sum, and sum P(x - t) never grows with t. Where P is affine between bends, each
-    step of Newton's method is exact once t is between the right ones.
+    The nearest point is P(x - t), P the set's own projection, where t makes it sum to the total (or t = 0, where less
+    is allowed): t is the multiplier of the sum, and sum P(x - t) never grows with t. Where P is affine between bends,
+    each step of Newton's method is exact once t is between the right ones.
 
     With J the derivative of P at x - t, that of the whole is J - (J 1)(J 1)^T / (1^T J 1).
 
@@ -158,44 +178,30 @@ class WithSum:
     reach: Callable[[tf.DType], tf.Tensor]
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        p = self.stage.project(x, dtype)
-        moved = self._moved(p, dtype)
-        return tf.cond(
-            tf.reduce_any(moved),
-            lambda: tf.where(moved, self.stage.project(self._shifted(x, moved, dtype), dtype), p),
-            lambda: p,
-        )
+        return self.stage.project(self._shifted(x, dtype)[0], dtype)
 
     def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        moved = self._moved(self.stage.project(x, dtype), dtype)
-        y = tf.where(moved, self._shifted(x, moved, dtype), x)
+        y, taken = self._shifted(x, dtype)
         flowing, level = (self.stage.pullback(y, v, dtype) for v in (upstream, tf.ones_like(x)))
         along = tf.math.divide_no_nan(tf.reduce_sum(flowing, axis=0), tf.reduce_sum(level, axis=0))
         # A plane binds where it was met already, too.
-        binds = moved if isinstance(self.plane, Halfspace) else tf.ones_like(moved)
+        binds = taken > 0.0 if isinstance(self.plane, Halfspace) else tf.ones_like(taken, tf.bool)
         return tf.where(binds, flowing - along * level, flowing)
 
-    def _moved(self, p: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        excess = tf.reduce_sum(p, axis=0) - self.plane.boundary()
-        room = numerics.slack(p.shape[0]) * numerics.l1(p)
-        return excess > room if isinstance(self.plane, Halfspace) else tf.abs(excess) > room
-
-    def _shifted(self, x: tf.Tensor, moved: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _shifted(self, x: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """x - t, and t: [groups]."""
         total, reach = self.plane.boundary(), self.reach(dtype)
 
-        def evaluate_on(z: tf.Tensor) -> Callable:
+        def level(z: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
             def evaluate(t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
                 p = self.stage.project(z - t, dtype)
                 slope = tf.reduce_sum(self.stage.pullback(z - t, tf.ones_like(z), dtype), axis=0)
                 lack = total - tf.reduce_sum(p, axis=0)
-                return lack, -lack / slope, 2.0**-52 * numerics.l1(p)
+                return lack, -lack / slope, numerics.slack(x.shape[0]) / 16.0 * numerics.l1(p)
 
-            return evaluate
+            low, high = tf.reduce_min(z, axis=0) - reach, tf.reduce_max(z, axis=0) + reach
+            if isinstance(self.plane, Halfspace):
+                low = tf.maximum(low, -taken)
+            return root(evaluate, tf.zeros_like(low), low, tf.maximum(low, high), tf.ones_like(low, tf.bool), halfway)
 
-        # Twice: next to weights that are large, t has not the digits that what is left of them needs.
-        for _ in range(2):
-            low, high = tf.reduce_min(x, axis=0) - reach, tf.reduce_max(x, axis=0) + reach
-            start = tf.zeros_like(low)
-            x -= root(evaluate_on(x), start, low, high, moved, halfway)
-        return x
-
+        return shifted(x, level)

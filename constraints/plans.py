@@ -130,7 +130,7 @@ def met_together(parts: Sequence[Constraint], mixed: bool, accuracy: float, max_
         return together([placed(part, mixed) for part in parts])
     norms = [part for part in parts if isinstance(part, Rescaling)]
     rest = [part for part in parts if not isinstance(part, Rescaling)]
-    if norms and (not all(part.convex for part in parts) or len(rest) <= 1 and all(part.cone for part in rest)):
+    if norms and (not all(part.convex for part in parts) or (len(rest) <= 1 and all(part.cone for part in rest))):
         return OfNorm(tuple(rest), tuple(norms))
     inner = _without_ball(rest, together)
     for ball in norms:
@@ -169,6 +169,6 @@ def _without_ball(parts: Sequence[Constraint], together: Any) -> Stage:
 
 
 def _in_order(parts: Sequence[Constraint], selecting: list[int]) -> tuple[int, ...] | None:
-    """Sets that select, those of which the next one's choice leaves nothing undone first; None if there are none such."""
+    """Sets that select, those of which the next one's choice undoes nothing first; None if there are none such."""
     first = [i for i in selecting if not isinstance(parts[i], TopK)]
     return None if len(first) > 1 else (*first, *(i for i in selecting if isinstance(parts[i], TopK)))
