@@ -184,6 +184,14 @@ class Constraint(keras.constraints.Constraint):
         """The fields made by `option`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "option" in field.metadata)
 
+    def num_groups(self, shape: tf.TensorShape) -> int:
+        """How many groups weights of a shape have."""
+        return math.prod(self._layout(shape, None).group_shape)
+
+    def check_shape(self, shape: tf.TensorShape) -> None:
+        """Raises ValueError when the set cannot take weights of this shape."""
+        self.check_layout(self._layout(shape, None))
+
     def get_config(self) -> dict[str, Any]:
         """What Keras saves: plain numbers, and schedules as tables."""
         config = {name: plain(value) for name, value in self.bounds().items()}

@@ -11,6 +11,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from tests import matrix_oracles
+
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16, "float64": np.float64}
 
 
@@ -39,6 +41,8 @@ def groups(w: np.ndarray, axes: tuple[int, ...] | None = None) -> Iterator[tuple
 def project(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **values: float) -> np.ndarray:
     """Projects every group by its oracle, in float64."""
     result = np.asarray(w).astype(np.float64)
+    if name in matrix_oracles.PROJECTIONS:
+        return matrix_oracles.project(name, result, axes, **values)
     for index, group in groups(w, axes):
         result[index] = PROJECTIONS[name](group, **values).reshape(result[index].shape)
     return result
@@ -46,7 +50,18 @@ def project(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **val
 
 def violation(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **values: float) -> float:
     """The largest relative amount by which a group misses the set; 0 when all are feasible."""
+    if name in matrix_oracles.VIOLATIONS:
+        return matrix_oracles.violation(name, np.asarray(w).astype(np.float64), axes, **values)
     return max((VIOLATIONS[name](group, **values) for _, group in groups(w, axes)), default=0.0)
+
+
+def norms(name: str, w: np.ndarray) -> np.ndarray:
+    """The norm that a set speaks of, of each group of fan-ins; of the whole tensor for a set that joins units."""
+    wide = np.asarray(w).astype(np.float64)
+    if name in matrix_oracles.NORMS:
+        return matrix_oracles.norms(name, wide)
+    fan_in = tuple(range(wide.ndim - 1))
+    return NORMS.get(name, lambda wide: np.sqrt(np.sum(wide**2, axis=fan_in)))(wide)
 
 
 def array(w: Any) -> np.ndarray:
@@ -131,6 +146,16 @@ def _simplextopk(x: np.ndarray, total: float, sparsity: float) -> np.ndarray:
     return result
 
 
+def _l1(wide: np.ndarray) -> np.ndarray:
+    return np.sum(np.abs(wide), axis=tuple(range(wide.ndim - 1)))
+
+
+# Sets that speak of another norm than l2.
+NORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "box": lambda wide: np.max(np.abs(wide), axis=tuple(range(wide.ndim - 1))),
+    **dict.fromkeys(("l1ball", "l1sphere", "l1topk", "simplex", "simplextopk"), _l1),
+}
+
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "box": lambda x, min_value, max_value: np.clip(x, min_value, max_value),
     "halfspace": lambda x, total: _summing_to(x, total) if math.fsum(x) > total else x,
@@ -148,6 +173,7 @@ PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "topk": _topk,
     "unitnorm": lambda x: _scaled_to(x, 1.0),
     "zerosum": lambda x: _summing_to(x, 0.0),
+    **matrix_oracles.PROJECTIONS,
 }
 
 
@@ -181,4 +207,5 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "topk": lambda x, sparsity: float(max(np.count_nonzero(x) - (x.size - round(sparsity * x.size)), 0)),
     "unitnorm": lambda x: abs(norm(x) - 1.0) if x.size else 0.0,
     "zerosum": lambda x: abs(_excess(x, 0.0)),
+    **matrix_oracles.VIOLATIONS,
 }

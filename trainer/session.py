@@ -113,7 +113,7 @@ class Session:
         if self._experiment.config.l1 or self._experiment.config.l2:
             values["penalty"] = penalty / count
         self._last = values
-        self._summaries.scalars("train", step, values | self._summaries.measures(chunk.measures.numpy()))
+        self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
         self._state.totals.assign(tf.zeros_like(self._state.totals))
 
     def _steps_per_second(self, step: int) -> float:
