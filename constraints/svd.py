@@ -77,8 +77,16 @@ def spectral_bound(x: tf.Tensor) -> tf.Tensor:
 
 
 def first_of_large(share: tf.Tensor) -> tf.Tensor:
-    """The first entry that is at least half the largest, so that rounding does not choose: [groups, n], one-hot."""
-    enough = share >= 0.5 * tf.reduce_max(share, axis=1, keepdims=True)
+    """Marks the first entry that is not far below the largest, so that rounding does not choose.
+
+    Args:
+      share: float64 [groups, n], at least 0.
+
+    Returns:
+      float64 [groups, n], one-hot.
+    """
+    # Not a ratio that entries which should be equal could have.
+    enough = share >= 0.3 * tf.reduce_max(share, axis=1, keepdims=True)
     return tf.one_hot(tf.argmax(tf.cast(enough, tf.int32), axis=1), share.shape[1], dtype=share.dtype)
 
 
