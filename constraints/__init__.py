@@ -18,15 +18,19 @@ from constraints.l1infball import L1InfBall
 from constraints.l1sphere import L1Sphere
 from constraints.l1topk import L1TopK
 from constraints.l21ball import L21Ball
+from constraints.lowrank import LowRank
 from constraints.mask import Mask
 from constraints.maxnorm import MaxNorm
 from constraints.minmaxnorm import MinMaxNorm
 from constraints.nm import NM
 from constraints.none import Unconstrained
 from constraints.nonneg import NonNeg
+from constraints.nuclear import Nuclear
+from constraints.orthogonal import Orthogonal
 from constraints.simplex import Simplex
 from constraints.simplextopk import SimplexTopK
 from constraints.softthreshold import SoftThreshold
+from constraints.spectral import Spectral
 from constraints.topk import TopK
 from constraints.unitnorm import UnitNorm
 from constraints.unitsparse import UnitSparse
@@ -45,15 +49,19 @@ REGISTRY: dict[str, type[Constraint]] = {
     "l1sphere": L1Sphere,
     "l1topk": L1TopK,
     "l21ball": L21Ball,
+    "lowrank": LowRank,
     "mask": Mask,
     "maxnorm": MaxNorm,
     "minmaxnorm": MinMaxNorm,
     "nm": NM,
     "none": Unconstrained,
     "nonneg": NonNeg,
+    "nuclear": Nuclear,
+    "orthogonal": Orthogonal,
     "simplex": Simplex,
     "simplextopk": SimplexTopK,
     "softthreshold": SoftThreshold,
+    "spectral": Spectral,
     "topk": TopK,
     "unitnorm": UnitNorm,
     "unitsparse": UnitSparse,

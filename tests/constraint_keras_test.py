@@ -26,22 +26,26 @@ VALUES = {
     "l1sphere": {"total": 0.5},
     "l1topk": {"max_value": 0.5, "sparsity": 0.7},
     "l21ball": {"max_value": 0.5},
+    "lowrank": {"rank": 2},
     "mask": {},
     "maxnorm": {"max_value": 0.5},
     "minmaxnorm": {"max_value": 0.6, "min_value": 0.5},
     "nm": {"n": 1, "m": 4},
     "none": {},
     "nonneg": {},
+    "nuclear": {"max_value": 1.5},
+    "orthogonal": {},
     "simplex": {"total": 0.5},
     "simplextopk": {"total": 0.5, "sparsity": 0.7},
     "softthreshold": {"penalty": 0.02},
+    "spectral": {"max_value": 0.5},
     "topk": {"sparsity": 0.7},
     "unitnorm": {},
     "unitsparse": {"sparsity": 0.4},
     "zerosum": {},
 }
 # Sets that rounded weights can only come within a unit in the last place of.
-ON_A_SPHERE = ("hyperplane", "l1sphere", "simplex", "simplextopk", "unitnorm", "zerosum")
+ON_A_SPHERE = ("hyperplane", "l1sphere", "lowrank", "orthogonal", "simplex", "simplextopk", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
 every_set = pytest.mark.parametrize("name", REGISTRY)

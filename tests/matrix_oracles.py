@@ -10,6 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from tests import singular_oracles
+
 
 def project(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **values: float) -> np.ndarray:
     """Projects a float64 tensor by its set's oracle."""
@@ -140,18 +142,21 @@ def _above(value: float, bound: float) -> float:
 
 # Each takes the matrix [size, units] and the set's numbers.
 PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
+    **singular_oracles.PROJECTIONS,
     "block": lambda x, sparsity, block: _sparse(x, _blocks(x, block), sparsity),
     "l1infball": _l1infball,
     "l21ball": _l21ball,
     "unitsparse": lambda x, sparsity: _sparse(x, _units(x), sparsity),
 }
 VIOLATIONS: dict[str, Callable[..., float]] = {
+    **singular_oracles.VIOLATIONS,
     "block": lambda x, sparsity, block: _too_many(x, _blocks(x, block), sparsity),
     "l1infball": lambda x, max_value: _above(float(np.sum(_heights(x))), max_value),
     "l21ball": lambda x, max_value: _above(float(np.sum(_lengths(x))), max_value),
     "unitsparse": lambda x, sparsity: _too_many(x, _units(x), sparsity),
 }
 NORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **singular_oracles.NORMS,
     "block": np.linalg.norm,
     "l1infball": lambda x: np.sum(_heights(x)),
     "l21ball": lambda x: np.sum(_lengths(x)),

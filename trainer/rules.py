@@ -61,17 +61,14 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
 
 def build_constraint(rule: RuleSettings, timeline: Timeline) -> Constraint:
     """Makes the constraint of a rule, its schedules laid out over the run; of several sets, their intersection."""
-    own = {name: _values_of(name, rule) for name in rule.sets}
-    parts = [
-        constraints.REGISTRY[name](
-            **{
-                field: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
-                for field, value in values.items()
-            }
-        )
-        for name, values in own.items()
-    ]
-    penalties = [name for name, part in zip(own, parts, strict=True) if part.proximal]
+    parts: list[Any] = []
+    for name in rule.sets:
+        values: dict[str, Any] = {
+            field: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
+            for field, value in _values_of(name, rule).items()
+        }
+        parts.append(constraints.REGISTRY[name](**values))
+    penalties = [name for name, part in zip(rule.sets, parts, strict=True) if part.proximal]
     if penalties and len(parts) > 1:
         raise ValueError(
             f"{penalties[0]} is a penalty, which has no points in common with a set; give it a rule of its own."
@@ -104,7 +101,8 @@ def _targets(
     grouping = rule.group or constraint.grouping
     if isinstance(grouping, str) and grouping not in constraint.groupings:
         raise ValueError(
-            f"{rule.written('group', grouping)} means nothing to {rule.constraint}; it takes {', '.join(constraint.groupings)}."
+            f"{rule.written('group', grouping)} means nothing to {rule.constraint}; "
+            f"it takes {', '.join(constraint.groupings)}."
         )
     begin, end = _window(rule, timeline)
 
