@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, schedules, svd
-from tests import singular_oracles, oracles
+from tests import oracles, singular_oracles
 from tests.oracles import DTYPES, bits, epsilon
 
 Spectral = REGISTRY["spectral"]
