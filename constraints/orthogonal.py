@@ -38,7 +38,8 @@ class Orthogonal(Singular):
             raise ValueError(
                 f"Weights of shape {layout.shape} make matrices of {layout.size} rows and {layout.units} columns, and "
                 f"{layout.units} columns of {layout.size} numbers cannot be orthonormal; let the rows be, by giving "
-                f"`axis` the axes of the columns (for a matrix, axis=1), or split the matrix by `each` or --group."
+                f"`axis` the axes of the columns (for a matrix, axis=1), split the matrix by `each` or --group, or "
+                "leave such kernels out by --variables."
             )
 
     def surely(self, matrix: Matrix, dtype: tf.DType) -> tf.Tensor:
