@@ -17,7 +17,7 @@ from trainer.targets import Target
 
 def target(name, value, axes=(0,), constraint=None, **values) -> Target:
     variable = value if isinstance(value, keras.Variable) else keras.Variable(value)
-    return tiny.target(name, variable, axes, constraint=constraint, **values)
+    return tiny.target(name, variable, axes, constraint=constraint, **(values or tiny.OPTIONS.get(name, {})))
 
 
 def weights(shape=(6, 5), dtype=np.float32) -> np.ndarray:
@@ -39,6 +39,8 @@ def judged(*targets, step=0):
 @pytest.mark.parametrize("shape", [(6, 5), (3, 3, 2, 4), (7,)])
 @pytest.mark.parametrize("name", SETS)
 def test_what_was_projected_certifies(name, shape, dtype):
+    if name == "block" and len(shape) == 1:
+        pytest.skip("a vector has no blocks")
     axes = tuple(range(len(shape) - 1)) or (0,)
     projected = target(name, weights(shape), axes)
     variable = keras.Variable(weights(shape), dtype=dtype)

@@ -88,14 +88,15 @@ def weights(built) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_constraint(tmp_path, name):
-    built, result = trained(config(tmp_path / "run", RuleSettings(name)))
+    options = tiny.OPTIONS.get(name, {})
+    built, result = trained(config(tmp_path / "run", RuleSettings(name, options)))
     assert result == read(tmp_path / "run")
     assert result["feasible"] is True
     assert result["step"] == 10
     assert [(entry["path"], entry["constraint"]) for entry in result["variables"]] == [("output/kernel", name)]
     assert result["replicas"] == {"count": 1, "identical": True}
     kernel = built.model.get_layer("output").kernel.numpy()
-    assert tiny.same_bits([REGISTRY[name]()(kernel)], [kernel])
+    assert tiny.same_bits([REGISTRY[name](**options)(kernel)], [kernel])
     points = tensorboard_data.scalars(tmp_path / "run")
     assert [step for step, _ in points["train/norm/output/kernel/max"]] == [5, 10]
     assert points["eval/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])

@@ -23,6 +23,9 @@ from trainer.timeline import Timeline
 EXAMPLES, FEATURES, CLASSES, BATCH = 26, 4, 3, 8
 STEPS_PER_EPOCH = EXAMPLES // BATCH
 
+# What lets a set take kernels of any size, where its default does not.
+OPTIONS: dict[str, dict[str, Any]] = {"block": {"block": (1, 1)}}
+
 
 def split(num_examples: int = EXAMPLES, shape: Sequence[int] = (FEATURES,), classes: int = CLASSES) -> data.Split:
     """Random examples around one mean per class."""
