@@ -104,20 +104,20 @@ class Intersection(Constraint):
           the point before it was rounded (inf for a group that holds NaN or inf); and the number of cycles of Dykstra's
           algorithm, an int32 scalar, 0 for a formula.
         """
-        w, layout = self._grouped(w, axes)
+        w, layout, there = self._grouped(w, axes)
         columns = layout.columns(w)
         x = tf.cast(columns, tf.float64)
         finite = numerics.finite_groups(self.together(x))
         point = tf.where(self.apart(finite), x, tf.zeros_like(x))
-        stages = self._stages()
+        stages = there._stages()
         iterations = tf.constant(0)
         for stage in stages:
             if isinstance(stage, Dykstra):
                 point, _, iterations = stage.solve(point)
             else:
                 point = stage.project(point, tf.float64)
-        residual = tf.where(finite, self._furthest(point), math.inf)
-        return layout.restore(self.nearest(columns)), layout.per_group(residual), iterations
+        residual = tf.where(finite, there._furthest(point), math.inf)
+        return layout.restore(there.nearest(columns)), layout.per_group(residual), iterations
 
     def check_meets(self, shape: Any, axes: Any = None, steps: Iterable[int] = (0,)) -> None:
         """Checks that the sets have a point in common: on one group, by projecting onto them.
@@ -205,6 +205,10 @@ class Intersection(Constraint):
     def check_layout(self, layout: Columns) -> None:
         for part in self.parts:
             part.check_layout(layout if isinstance(part, Joint) else Columns(layout.shape, layout.axes))
+
+    def laid_out(self, layout: Columns) -> Intersection:
+        plain = Columns(layout.shape, layout.axes)
+        return self._with(tuple(part.laid_out(layout if isinstance(part, Joint) else plain) for part in self.parts))
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Of the first part with a `max_value` or a `total`, else of the first; the largest where parts see units."""
