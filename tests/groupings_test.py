@@ -163,12 +163,14 @@ def test_every_set_takes_the_groups_it_says_and_no_others(name):
             continue
         for found in rules.match([RuleSettings(name, group=group)], model, TIMELINE):
             projected = found.constraint(found.weights())
-            assert np.all(found.constraint.distance(projected).numpy() <= 1e-5)
+            assert kind.proximal or np.all(found.constraint.distance(projected).numpy() <= 1e-5)
             back = found.join.split(projected)
             assert [value.shape for value in back] == [variable.shape for variable in found.variables]
 
 
-@pytest.mark.parametrize("name", [name for name, kind in REGISTRY.items() if issubclass(kind, Joint)])
+@pytest.mark.parametrize(
+    "name", [name for name, kind in REGISTRY.items() if issubclass(kind, Joint) and "gate" in kind.groupings]
+)
 def test_sets_of_matrices_take_each_head_and_gate_alone(name):
     kind = REGISTRY[name]
     model = network(layers.LSTM(4, name="cell"))

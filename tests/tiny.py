@@ -23,8 +23,8 @@ from trainer.timeline import Timeline
 EXAMPLES, FEATURES, CLASSES, BATCH = 26, 4, 3, 8
 STEPS_PER_EPOCH = EXAMPLES // BATCH
 
-# What lets a set take kernels of any size, where its default does not.
-OPTIONS: dict[str, dict[str, Any]] = {"block": {"block": (1, 1)}}
+# What lets a set take kernels of any size, or bind on small ones, where its default does not.
+OPTIONS: dict[str, dict[str, Any]] = {"block": {"block": (1, 1)}, "lowrank": {"rank": 2}}
 
 
 def split(num_examples: int = EXAMPLES, shape: Sequence[int] = (FEATURES,), classes: int = CLASSES) -> data.Split:

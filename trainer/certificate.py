@@ -95,7 +95,8 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
         "shape": list(target.variables[0].shape) if len(values) == 1 else list(weights.shape),
         "bound": {name: float(value) for name, value in constraint.bounds().items()},
         "groups": target.num_groups,
-        "feasible": None if unjudged else finite and violation <= tolerance,
+        # What is not finite obeys nothing, not even a penalty.
+        "feasible": finite and violation <= tolerance if unjudged is None else None if finite else False,
         "unjudged": unjudged,
         "largest_violation": None if unjudged else number(violation),
         "tolerance": tolerance,
