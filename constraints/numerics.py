@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -84,6 +85,29 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def below_zero(w: tf.Tensor) -> tf.Tensor:
+    """Whether a weight is below 0, be it a subnormal: bool, the shape of `w`; -0.0 and NaN are not.
+
+    Without a comparison of a magnitude's bits with 0, see `zeros_of`.
+    """
+    bits = tf.bitcast(w, _INTEGERS[w.dtype])
+    # As integers, -0.0 is the least, and negative NaN lie above -inf.
+    return (bits > _INTEGERS[w.dtype].min) & (bits <= tf.bitcast(tf.constant(-math.inf, w.dtype), bits.dtype))
+
+
+def in_order(w: tf.Tensor) -> tf.Tensor:
+    """Floats as integers in the same order, subnormals too; both zeros are 0, and NaN means nothing.
+
+    Args:
+      w: floats, any shape.
+
+    Returns:
+      int16, int32 or int64, the shape of `w`.
+    """
+    bits = magnitude_bits(w)
+    return tf.where(negative(w), -bits, bits)
+
+
 def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     """Sets the chosen weights to 0 if they are subnormal, which comparisons of floats do not see.
 
@@ -128,7 +152,8 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if dtype != tf.float64:
         return tf.sqrt(tf.reduce_sum(tf.square(x), axis=0)) if in_xla() else tf.math.reduce_euclidean_norm(x, axis=0)
     largest = tf.reduce_max(tf.abs(x), axis=0)
-    unit = tf.where((largest > 0.0) & tf.math.is_finite(largest), largest, 1.0)
+    # A subnormal may be above zero and yet be zero to the division.
+    unit = tf.where((largest >= quantum(dtype)) & tf.math.is_finite(largest), largest, 1.0)
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
 
 
