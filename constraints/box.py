@@ -45,10 +45,13 @@ class Box(Constraint):
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         low, high = (tf.cast(bound, x.dtype) for bound in self.representable(dtype))
-        return tf.where(x < low, low, tf.where(x > high, high, x))
+        # By the bits: of comparisons and selections of floats XLA makes clipping, which flushes subnormals to zero.
+        place = numerics.in_order(x)
+        below, above = place < numerics.in_order(low), place > numerics.in_order(high)
+        return tf.where(tf.math.is_nan(x), x, tf.where(below, low, tf.where(above, high, x)))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if numerics.few(w):
+        if w.dtype != tf.float32 or numerics.few(w):
             return self.project(w, w.dtype)
         low, high = self.representable(w.dtype)
         return tf.minimum(high, tf.maximum(low, w))

@@ -31,12 +31,10 @@ class NonNeg(Constraint):
         return tf.where(x < 0, tf.zeros_like(x), x)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if not numerics.few(w):
-            # Keeps NaN and -0.0; positive subnormals are flushed to zero.
+        if w.dtype == tf.float32 and not numerics.few(w):
+            # Keeps NaN and -0.0, which it would not in float16; positive subnormals are flushed to zero.
             return tf.maximum(tf.zeros([], w.dtype), w)
-        # By the bits, as comparisons take subnormals for zero.
-        negative = numerics.negative(w) & ~tf.math.is_nan(w) & (numerics.magnitude_bits(w) > 0)
-        return tf.where(negative, tf.zeros_like(w), w)
+        return tf.where(numerics.below_zero(w), tf.zeros_like(w), w)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(tf.equal(w, 0), axis=0)

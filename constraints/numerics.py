@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -92,6 +93,29 @@ def negative(w: tf.Tensor) -> tf.Tensor:
 def nonzero(w: tf.Tensor) -> tf.Tensor:
     """Whether each weight is something other than a zero of either sign, as subnormals are: bool, the shape of `w`."""
     return tf.not_equal(magnitude_bits(w), 0)
+
+
+def below_zero(w: tf.Tensor) -> tf.Tensor:
+    """Whether a weight is below 0, be it a subnormal: bool, the shape of `w`; -0.0 and NaN are not.
+
+    Without a comparison of a magnitude's bits with 0, see `zeros_of`.
+    """
+    bits = tf.bitcast(w, _INTEGERS[w.dtype])
+    # As integers, -0.0 is the least, and negative NaN lie above -inf.
+    return (bits > _INTEGERS[w.dtype].min) & (bits <= tf.bitcast(tf.constant(-math.inf, w.dtype), bits.dtype))
+
+
+def in_order(w: tf.Tensor) -> tf.Tensor:
+    """Floats as integers in the same order, subnormals too; both zeros are 0, and NaN means nothing.
+
+    Args:
+      w: floats, any shape.
+
+    Returns:
+      int16, int32 or int64, the shape of `w`.
+    """
+    bits = magnitude_bits(w)
+    return tf.where(negative(w), -bits, bits)
 
 
 def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:

@@ -24,7 +24,7 @@ def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Marks the `kept` largest entries of each column, the first of equal ones.
 
     Args:
-      bits: non-negative integers [size, groups].
+      bits: integers [size, groups].
       kept: int32 scalar, at most size.
 
     Returns:
@@ -45,7 +45,9 @@ def kth(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """The `kept`-th largest entry of each column [groups], by a kernel that XLA lacks."""
     if 0 in bits.shape:
         return tf.zeros([bits.shape[1]], bits.dtype)
-    return tf.raw_ops.NthElement(input=tf.transpose(bits), n=tf.maximum(kept - 1, 0), reverse=True)
+    # A transposition of one column is none, and oneDNN has no kernel for that of integers.
+    rows = tf.reshape(bits, [1, -1]) if bits.shape[1] == 1 else tf.transpose(bits)
+    return tf.raw_ops.NthElement(input=rows, n=tf.maximum(kept - 1, 0), reverse=True)
 
 
 def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
@@ -56,10 +58,12 @@ def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
         enough = higher >= kept
         return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
 
+    positive = tf.reduce_sum(tf.cast(bits >= 0, tf.int32), axis=0)
+    enough = positive >= kept
     start = (
         tf.constant(1 << (8 * bits.dtype.size - 2), bits.dtype),
-        tf.zeros([bits.shape[1]], bits.dtype),
-        tf.fill([bits.shape[1]], bits.shape[0]),
+        tf.where(enough, tf.zeros([], bits.dtype), bits.dtype.min),
+        tf.where(enough, positive, bits.shape[0]),
     )
     return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != kept), refine, start)[1]
 

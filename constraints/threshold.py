@@ -73,7 +73,8 @@ def below_largest(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tenso
         return better, fewer, rest, moving & (fewer < count)
 
     # Its largest entry alone never exceeds the bound below -bound; all entries together never below the mean's excess.
-    start = tf.maximum(-bound, (tf.reduce_sum(z, axis=0) - bound) / max(z.shape[0], 1))
+    # Multiplied, as TensorFlow makes of a division by a constant in graphs, where it would round otherwise.
+    start = tf.maximum(-bound, (tf.reduce_sum(z, axis=0) - bound) * (1.0 / max(z.shape[0], 1)))
     t, count, reached, _ = tf.while_loop(
         lambda *state: tf.reduce_any(state[-1]), improve, (start, *excess(start), wanted)
     )

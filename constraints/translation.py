@@ -42,9 +42,10 @@ class Translation(Constraint):
         zero = tf.zeros([], tf.float64)
         # Nothing is subtracted from a column that stays, to the bit, so that no selection is needed among the weights.
         z = x - tf.where(stays, zero, x[:1])
-        count = max(size, 1)
-        shift = (tf.reduce_sum(z, axis=0) - total) / count
-        shift += (tf.reduce_sum(z - shift, axis=0) - total) / count
+        # Multiplied, as TensorFlow makes of a division by a constant in graphs, where it would round otherwise.
+        share = 1.0 / max(size, 1)
+        shift = (tf.reduce_sum(z, axis=0) - total) * share
+        shift += (tf.reduce_sum(z - shift, axis=0) - total) * share
         return z - tf.where(stays, zero, shift)
 
 

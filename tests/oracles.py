@@ -21,6 +21,11 @@ def epsilon(dtype: str) -> float:
     return float(ml_dtypes.finfo(DTYPES[dtype]).eps)
 
 
+def largest(dtype: str) -> float:
+    """The largest number of the type."""
+    return float(ml_dtypes.finfo(DTYPES[dtype]).max)
+
+
 def quantum(dtype: str) -> float:
     """Smallest magnitude that survives TensorFlow's flushing of subnormals (it keeps those of float16)."""
     info = ml_dtypes.finfo(DTYPES[dtype])
