@@ -199,7 +199,7 @@ def stacks(draw: st.DrawFn, case: Case, dtypes: list[str], shapes: list[tuple[in
     """
     stack = Stack(case, draw(st.sampled_from(dtypes)), draw(st.sampled_from(shapes)), groups)
     seed = draw(st.integers(0, 2**32 - 1))
-    # Hypothesis likes to repeat what it drew; each group is told apart by noise, for which it may find 0 when it shrinks.
+    # Hypothesis likes to repeat what it drew; noise tells groups apart, for which it may find 0 when it shrinks.
     shape = groups, stack.weights
     noise = np.random.default_rng(seed).integers(0, 256, shape, np.uint8) if seed else np.zeros(shape, np.uint8)
     made = [draw(recipes(stack.dtype, stack.weights, row)) for row in noise]
