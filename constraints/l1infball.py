@@ -23,8 +23,8 @@ class L1InfBall(Joint):
     The nearest point of x clips each unit j at a bound b_j of its own, `clip(x_ij, -b_j, b_j)`. All units that stay
     non-zero lose the same, sum_i max(|x_ij| - b_j, 0) = r; units of an l1 norm of at most r become exactly 0; and r
     makes the bounds sum to c. Convex, unique; inside the ball x stays. r is found by Newton's method, without a sort:
-    O(size of the kernel) a pass, some ten passes. Units are compared by their l1 norms in float64, so that a bound may be
-    off by the rounding of the largest.
+    O(size of the kernel) a pass, some ten passes. Units are compared by their l1 norms in float64, so that a bound may
+    be off by the rounding of the largest.
 
     Attributes:
       max_value: c above 0; a schedule may reach 0, where only zeros are left.

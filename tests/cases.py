@@ -129,7 +129,7 @@ def close(
     # Sums in another order move an l1 threshold by a few float64 roundings of the bound.
     room = ulps * epsilon(dtype) * np.abs(expected) + quantum(dtype) + 1e-14
     if case.sums or case.spectral:
-        # A sum, or a singular vector, is off by a rounding of the largest weight; a convex projection makes no more of it.
+        # A sum, or a singular vector, is off by a rounding of the largest weight; a convex projection adds nothing.
         room = room + 1e-13 * scale
     if (case.shifts or case.spectral) and expected.ndim:
         fan_in = tuple(range(expected.ndim if case.joint else max(expected.ndim - 1, 1)))

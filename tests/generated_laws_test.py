@@ -273,9 +273,8 @@ def equal(
     """
     if stack.case.spectral and not stack.case.convex:
         near, wanted = lengths(wide(w) - wide(actual)), lengths(wide(w) - wide(expected))
-        room = (
-            4.0 * epsilon(stack.dtype) * lengths(expected) + 1e-12 * lengths(w) + stack.weights * quantum(stack.dtype)
-        )
+        room = (4.0 * epsilon(stack.dtype) + 1e-13) * lengths(expected) + 1e-12 * lengths(w)
+        room += stack.weights * quantum(stack.dtype)
         hold(np.abs(near - wanted) <= room, complaint, w, actual)
         return
     scales = np.max(np.abs(wide(w)), axis=1, initial=0.0)
