@@ -43,6 +43,12 @@ MISTAKES = {
     "split": (["--eval_split=validation"], ["validation", "train", "test"]),
     "convnet_on_table": (["--model=convnet", "--dataset=breast_cancer"], ["convnet", "(30,)"]),
     "rules_missing": (["--rules=nowhere.toml"], ["nowhere.toml"]),
+    "sets_that_do_not_meet": (
+        ["--constraint=box,maxnorm", "--min_value=0.5", "--max_value=1"],
+        ["hidden_1/kernel", "box", "maxnorm", "no point in common", "min_value=0.5"],
+    ),
+    "wider_than_tall": (["--constraint=orthogonal"], ["hidden_1/kernel", "(64, 300)", "orthonormal"]),
+    "block_that_does_not_divide": (["--constraint=block", "--block=5,4"], ["hidden_1/kernel", "5", "64"]),
 }
 # As real, one process each, but more of the same kinds.
 MORE_MISTAKES = {
@@ -76,6 +82,30 @@ MORE_MISTAKES = {
     "replicas": (["--num_replicas=0"], ["--num_replicas", "at least 1"]),
     "shape_of_real_data": (["--input_shape=8,8,1"], ["input_shape", "synthetic"]),
     "empty": (["--dataset="], ["--dataset"]),
+    "group": (["--constraint=maxnorm", "--group=units"], ["group=units", "unit", "tensor", "network"]),
+    "group_of_another_layer": (["--constraint=maxnorm", "--group=head"], ["group=head", "hidden_1/kernel", "heads"]),
+    "group_of_another_set": (["--constraint=spectral", "--group=network"], ["group=network", "spectral", "tensor"]),
+    "axis": (["--constraint=maxnorm", "--group=0,2"], ["group=0,2", "axis 2", "hidden_1/kernel"]),
+    "no_bias_of_a_tensor": (["--constraint=maxnorm", "--with_bias", "--group=tensor"], ["with_bias", "group=tensor"]),
+    "set_twice": (["--constraint=maxnorm,maxnorm"], ["maxnorm", "twice"]),
+    "set_unknown": (["--constraint=nonneg,maxnrm"], ["maxnrm", "did you mean maxnorm"]),
+    "sets_without_a_point": (["--constraint=nonneg,orthogonal"], ["nonneg", "orthogonal", "not all are convex"]),
+    "set_and_penalty": (["--constraint=nonneg,softthreshold"], ["softthreshold", "penalty"]),
+    "spread_of_no_sparsity": (["--constraint=maxnorm", "--spread=erk"], ["spread=erk", "maxnorm", "no sparsity"]),
+    "spread_of_a_network": (["--constraint=topk", "--spread=erk", "--group=network"], ["spread=erk", "group=network"]),
+    "spread": (["--constraint=topk", "--spread=even"], ["spread=even", "erk", "uniform"]),
+    "layer_type": (["--constraint=maxnorm", "--layer_type=LSTM"], ["--layer_type=LSTM", "Dense"]),
+    "optimizer_state": (["--constraint=topk", "--optimizer_state=drop"], ["optimizer_state=drop", "tangent"]),
+    "no_momentum": (
+        ["--constraint=topk", "--optimizer_state=mask", "--optimizer=sgd", "--momentum=0"],
+        ["optimizer_state=mask", "momentum"],
+    ),
+    "pattern_of_another_set": (["--constraint=topk", "--pattern_from=x"], ["pattern_from=x", "mask"]),
+    "pattern_from_nowhere": (["--constraint=mask", "--pattern_from=nowhere"], ["pattern_from=nowhere", "checkpoint"]),
+    "block_of_one_number": (["--constraint=block", "--block=4"], ["block", "2 whole numbers", "4,4"]),
+    "block_of_words": (["--constraint=block", "--block=a,b"], ["--block=a,b", "whole numbers"]),
+    "more_than_the_window": (["--constraint=nm", "--n=5", "--m=4"], ["n=5", "m=4"]),
+    "half_a_rank": (["--constraint=lowrank", "--rank=1.5"], ["rank=1.5", "whole number"]),
 }
 
 

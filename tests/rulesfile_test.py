@@ -39,6 +39,46 @@ def test_two_rules_with_schedules(tmp_path):
     )
 
 
+def test_everything_a_rule_can_say(tmp_path):
+    text = """
+[[rule]]
+constraint = ["box", "maxnorm"]
+layer_type = "Dense"
+group = [0]
+begin = "10%"
+end = 500
+optimizer_state = "tangent"
+box = {max_value = 1.0}
+maxnorm.max_value = 2.0
+min_value = -1
+[[rule]]
+constraint = "block"
+block = [16, 1]
+spread = "erk"
+[[rule]]
+constraint = "mask"
+group = "network"
+pattern_from = "runs/pruned"
+[[rule]]
+constraint = "maxnorm"
+with_bias = true
+"""
+    assert load(tmp_path, text) == (
+        RuleSettings(
+            "box,maxnorm",
+            {"box.max_value": 1.0, "maxnorm.max_value": 2.0, "min_value": -1},
+            layer_type=("Dense",),
+            group=(0,),
+            begin="10%",
+            end=500,
+            optimizer_state="tangent",
+        ),
+        RuleSettings("block", {"block": (16, 1)}, spread="erk"),
+        RuleSettings("mask", group="network", pattern_from="runs/pruned"),
+        RuleSettings("maxnorm", with_bias=True),
+    )
+
+
 def test_what_is_left_out_has_its_default(tmp_path):
     assert load(tmp_path, '[[rule]]\nconstraint = "nonneg"') == (RuleSettings("nonneg", {}, (), 1, 1.0),)
 
@@ -106,6 +146,21 @@ BAD_RULES = {
         'constraint = "maxnorm"\nmax_value = {schedule = "piecewise", boundaries = "10%", values = [2, 1]}',
         ["`boundaries`", "10%", "list"],
     ),
+    "constraints_of_which_one_is_unknown": ('constraint = ["nonneg", "maxnrm"]', ["maxnrm", "did you mean maxnorm"]),
+    "no_constraints": ("constraint = []", ["`constraint`", "empty"]),
+    "a_constraint_twice": ('constraint = ["nonneg", "nonneg"]', ["nonneg", "twice"]),
+    "a_key_of_one_set_that_it_lacks": ('constraint = ["nonneg", "box"]\nbox.total = 1', ["`box.total`", "max_value"]),
+    "a_number_for_one_sets_table": ('constraint = ["nonneg", "box"]\nbox = 1', ["box = 1", "table", "min_value"]),
+    "unknown_group": ('constraint = "maxnorm"\ngroup = "units"', ["group=units", "unit", "network"]),
+    "group_of_another_type": ('constraint = "maxnorm"\ngroup = 1.5', ["group", "1.5", "[0, 1]"]),
+    "bias_of_another_type": ('constraint = "maxnorm"\nwith_bias = "yes"', ["with_bias", "yes", "true or false"]),
+    "unknown_spread": ('constraint = "topk"\nspread = "even"', ["spread=even", "erk"]),
+    "unknown_state": ('constraint = "topk"\noptimizer_state = "drop"', ["optimizer_state=drop", "tangent"]),
+    "a_beginning_nowhere": ('constraint = "maxnorm"\nbegin = "soon"', ["begin", "soon", "10%"]),
+    "an_end_that_is_a_truth": ('constraint = "maxnorm"\nend = true', ["`end`", "True"]),
+    "layers_of_another_type": ('constraint = "maxnorm"\nlayer_type = 5', ["layer_type", "5"]),
+    "half_a_block": ('constraint = "block"\nblock = [4, 2.5]', ["`block`", "2.5", "whole numbers"]),
+    "a_pattern_of_another_set": ('constraint = "topk"\npattern_from = "x"', ["pattern_from=x", "mask"]),
     "values_with_a_word": (
         'constraint = "maxnorm"\nmax_value = {schedule = "piecewise", boundaries = ["10%"], values = [2, "one"]}',
         ["`values`", "one"],

@@ -125,6 +125,9 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
     names = given.get("constraint", ["none"])
     for name in names:
         _known("constraint", name, constraints.REGISTRY)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"--constraint={','.join(names)} names {min(twice)} twice; name each set once.")
     own = rulesfile.fields_of(names)
     for flag, takers in _hyperparameters().items():
         if flag in given and flag not in own:
