@@ -43,8 +43,8 @@ class SimplexTopK(Simplex):
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         total = self.value("total")
         z = x - tf.reduce_max(x, axis=0)
-        # All at most 0, so that the largest has the smallest magnitude.
-        chosen = largest(tf.int64.max - numerics.magnitude_bits(z), self._kept(x.shape[0]))
+        # Of x, as weights that differ may be equally far from the largest once that is rounded.
+        chosen = largest(numerics.in_order(x), self._kept(x.shape[0]))
         few = tf.math.count_nonzero(x, axis=0, dtype=tf.int32) <= self._kept(x.shape[0])
         stays = (self.on_simplex(x, dtype) & few) | ~tf.math.is_finite(tf.reduce_sum(x, axis=0))
         # No weight that lies so far below the largest is in the support.

@@ -85,7 +85,7 @@ def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Marks the `kept` largest entries of each column, the first of equal ones.
 
     Args:
-      bits: non-negative integers [size, groups].
+      bits: integers [size, groups].
       kept: int32 scalar, at most size.
 
     Returns:
@@ -117,9 +117,11 @@ def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
         enough = higher >= kept
         return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
 
+    positive = tf.reduce_sum(tf.cast(bits >= 0, tf.int32), axis=0)
+    enough = positive >= kept
     start = (
         tf.constant(1 << (8 * bits.dtype.size - 2), bits.dtype),
-        tf.zeros([bits.shape[1]], bits.dtype),
-        tf.fill([bits.shape[1]], bits.shape[0]),
+        tf.where(enough, tf.zeros([], bits.dtype), bits.dtype.min),
+        tf.where(enough, positive, bits.shape[0]),
     )
     return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != kept), refine, start)[1]

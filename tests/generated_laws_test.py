@@ -39,7 +39,7 @@ def test_a_few_hundred_generated_groups_obey_the_laws(case):
 @every_case
 def test_ten_thousand_generated_groups_obey_the_laws(case):
     compiled = frozenset((dtype, shape) for dtype in DTYPES for shape in MANY_SHAPES)
-    assert _checked(case, settings(QUIET, max_examples=230), MANY_SHAPES, 60, compiled) >= 10_000
+    assert _checked(case, settings(QUIET, max_examples=260), MANY_SHAPES, 60, compiled) >= 10_000
 
 
 def _checked(case: Case, how: settings, shapes: list, groups: int, compiled: frozenset) -> int:
@@ -218,6 +218,13 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
             if stack.case.spectral or (how == "xla" and stack.dtype == "float64"):
                 # XLA adds in another order, and float64 has no wider type to hide it.
                 equal(stack, result, p, f"eager and {how} differ", ulps=4.0)
+            elif how == "xla" and not stack.case.exact:
+                # So may it where rounding to nearest could go either way.
+                exact = dataclasses.replace(stack, dtype="float64").project(wide(w))
+                below, above = ((exact * (1 + nudge)).astype(w.dtype) for nudge in (-1e-13, 1e-13))
+                halfway = (below != above).any(axis=1)
+                hold(halfway | same(stack, result, p), "eager and xla differ", w, result)
+                equal(stack, result, p, "eager and xla differ", ulps=1.0)
             else:
                 hold(same(stack, result, p), f"eager and {how} differ", w, result)
 

@@ -51,6 +51,13 @@ def test_a_bound_far_from_the_weights(scale):
         assert oracles.violation("l1ball", p, max_value=max_value) <= 1e-12
 
 
+def test_float64_is_the_same_to_the_bit_in_a_graph():
+    # Whose optimizer multiplies by the reciprocal of a constant where it should divide.
+    for size in (3, 7, 11):
+        w = np.random.default_rng(size).standard_normal((size, 200))
+        np.testing.assert_array_equal(bits(tf.function(L1Ball(1.7))(w)), bits(L1Ball(1.7)(w)))
+
+
 def test_ties_shrink_together():
     for size in (2, 3, 7, 1000):
         p = L1Ball(1.0)(np.full((size, 1), 5.0, np.float32)).numpy()

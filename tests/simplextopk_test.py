@@ -52,6 +52,16 @@ def test_ties_are_kept_by_index(dtype, compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_weights_that_differ_by_less_than_their_distance_from_the_largest_shows_are_no_ties(dtype, compiled):
+    w = np.array([[-1e-20, -1.0, 3e-20], [1.0, -1.0, 1.0], [0.0, 1.0, 4e-20], [-0.5, 0.9, 0.0]]).astype(DTYPES[dtype])
+    p = tf.function(SimplexTopK(1.5, sparsity=0.5), jit_compile=compiled)(w).numpy()
+    np.testing.assert_array_equal(
+        p != 0, [[False, False, False], [True, False, True], [True, True, True], [False, True, False]]
+    )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_subnormals_count_as_weights(compiled):
     tiny = np.finfo(np.float32).smallest_subnormal
     project = tf.function(SimplexTopK(1.0, sparsity=0.5), jit_compile=compiled)

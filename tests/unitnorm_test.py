@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from constraints import REGISTRY
 from tests import oracles
@@ -22,6 +23,13 @@ def test_a_zero_column_becomes_the_documented_point():
     np.testing.assert_array_equal(UnitNorm()(zero), np.full((16, 2), 0.25))
     np.testing.assert_array_equal(UnitNorm().distance(zero), [1.0, 1.0])
     assert not np.any(keras.constraints.UnitNorm()(zero)), "stock Keras leaves an infeasible zero column"
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_column_of_subnormals_is_taken_for_zeros(compiled):
+    for column, expected in (([-5e-324], 1.0), ([5e-324, -5e-324, 1e-310, 0.0], 0.5)):
+        w = np.array(column)[:, np.newaxis]
+        np.testing.assert_array_equal(tf.function(UnitNorm(), jit_compile=compiled)(w), np.full(w.shape, expected))
 
 
 @pytest.mark.parametrize("dtype", oracles.DTYPES)

@@ -44,6 +44,13 @@ def test_differences_of_nearly_equal_float64_survive():
     np.testing.assert_array_equal(ZeroSum()(w), ulp * np.array([[-2.0], [-1.0], [0.0], [3.0]]))
 
 
+def test_float64_is_the_same_to_the_bit_in_a_graph():
+    # Whose optimizer multiplies by the reciprocal of a constant where it should divide.
+    for size in (3, 7, 11):
+        w = np.random.default_rng(size).standard_normal((size, 200))
+        np.testing.assert_array_equal(bits(tf.function(ZeroSum())(w)), bits(ZeroSum()(w)))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_equal_weights_become_exactly_zero(dtype, size):
