@@ -26,7 +26,16 @@ setup(
         "tensorflow-datasets>=4.9.10,<4.10",
     ],
     extras_require={
-        "test": ["hypothesis>=6.170,<7", "mypy>=2.4,<3", "pytest>=9.2,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"],
+        "test": [
+            "cvxpy>=1.9,<2",
+            "hypothesis>=6.170,<7",
+            "mypy>=2.4,<3",
+            "pytest>=9.2,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.17,<0.18",
+        ],
+        # What the laws are held against for comparison; see scripts/baseline.py.
+        "baseline": ["jax>=0.10,<0.11", "optax>=0.2.8,<0.3"],
     },
     entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
     classifiers=[

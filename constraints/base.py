@@ -35,6 +35,12 @@ class Constraint(keras.constraints.Constraint):
       convex: whether the set is convex, so that the nearest point is unique and projecting brings no two points further
         apart.
       proximal: whether it is no set but a penalty, see `constraints.proximal`.
+      cone: whether a feasible group times any number of at least 0 is feasible.
+      solid: whether a feasible group is feasible with any signs, and with any magnitudes made smaller.
+      exchangeable: whether the order of a group's weights, a unit's in a `Joint` set, does not matter.
+      per_weight: whether it is an interval for each weight.
+      selects: whether projecting keeps the largest magnitudes of what makes a matroid (such as k of all), and nothing
+        else of a group. This and the last four are what `constraints.intersection` builds on.
       grouping: the groups a rule gives it when none are named, a key of `GROUPINGS`.
       groupings: all that it can be given.
       axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
@@ -43,6 +49,11 @@ class Constraint(keras.constraints.Constraint):
 
     convex: ClassVar[bool] = True
     proximal: ClassVar[bool] = False
+    cone: ClassVar[bool] = False
+    solid: ClassVar[bool] = False
+    exchangeable: ClassVar[bool] = False
+    per_weight: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
     grouping: ClassVar[str] = "unit"
     groupings: ClassVar[tuple[str, ...]] = GROUPINGS
 
@@ -54,7 +65,7 @@ class Constraint(keras.constraints.Constraint):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
-        for field in self.hyperparameters():
+        for field in self.numbers():
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
         for field in self.options():
             object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
@@ -79,8 +90,8 @@ class Constraint(keras.constraints.Constraint):
           ValueError: a hyperparameter is a schedule (use `at(step)`), an axis does not exist, or `w` is not
             floating-point.
         """
-        w, layout = self._grouped(w, axes)
-        fixed = self._fixed()
+        w, layout, there = self._grouped(w, axes)
+        fixed = there._fixed()
 
         @tf.custom_gradient
         def project(w: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -93,8 +104,8 @@ class Constraint(keras.constraints.Constraint):
 
     def projected(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """The same as calling it, without a gradient: cheaper in a training step, where nothing asks for one."""
-        w, layout = self._grouped(w, axes)
-        return layout.restore(self.nearest(layout.columns(w)))
+        w, layout, there = self._grouped(w, axes)
+        return layout.restore(there.nearest(layout.columns(w)))
 
     def pull(self, w: Any, upstream: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """The derivative of the projection at `w` applied to a direction, as back-propagation does.
@@ -109,8 +120,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           Shape and type of `w`.
         """
-        w, layout = self._grouped(w, axes)
-        return layout.restore(self.pulled_back(layout.columns(w), layout.columns(tf.convert_to_tensor(upstream))))
+        w, layout, there = self._grouped(w, axes)
+        return layout.restore(there.pulled_back(layout.columns(w), layout.columns(tf.convert_to_tensor(upstream))))
 
     def distance(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """How far each group is from the set, before any rounding: l2 norm of `w` minus its nearest feasible point.
@@ -122,9 +133,9 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           float64, the shape of `w` without the axes; 0 inside, inf for a group that holds NaN or inf.
         """
-        w, columns = self._grouped(w, axes)
+        w, columns, there = self._grouped(w, axes)
         x = tf.cast(columns.columns(w), tf.float64)
-        distance = numerics.l2(self.together(x - self.project(x, w.dtype)), w.dtype)
+        distance = numerics.l2(self.together(x - there.project(x, w.dtype)), w.dtype)
         return columns.per_group(tf.where(numerics.finite_groups(self.together(x)), distance, math.inf))
 
     def norm(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
@@ -137,8 +148,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           float64, the shape of `w` without the axes.
         """
-        w, columns = self._grouped(w, axes)
-        return columns.per_group(self.column_norms(tf.cast(columns.columns(w), tf.float64), w.dtype))
+        w, columns, there = self._grouped(w, axes)
+        return columns.per_group(there.column_norms(tf.cast(columns.columns(w), tf.float64), w.dtype))
 
     def active(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """Whether each group is on the boundary of the set, where the constraint holds it back.
@@ -150,8 +161,8 @@ class Constraint(keras.constraints.Constraint):
         Returns:
           bool, the shape of `w` without the axes.
         """
-        w, columns = self._grouped(w, axes)
-        return columns.per_group(self.on_boundary(columns.columns(w)))
+        w, columns, there = self._grouped(w, axes)
+        return columns.per_group(there.on_boundary(columns.columns(w)))
 
     def at(self, step: Any) -> Constraint:
         """The set at a step: each schedule replaced by its value, a float64 scalar tensor.
@@ -159,7 +170,7 @@ class Constraint(keras.constraints.Constraint):
         Args:
           step: an integer, or a scalar integer tensor.
         """
-        moving = {name: value(step) for name, value in self.bounds().items() if isinstance(value, Schedule)}
+        moving = {name: value(step) for name, value in self._values().items() if isinstance(value, Schedule)}
         return dataclasses.replace(self, **moving) if moving else self
 
     def bounds(self) -> dict[str, Any]:
@@ -175,18 +186,31 @@ class Constraint(keras.constraints.Constraint):
         return 2.0**-31
 
     @classmethod
-    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+    def numbers(cls) -> tuple[dataclasses.Field, ...]:
         """The fields made by `hyperparameter`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "help" in field.metadata)
+
+    @classmethod
+    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
+        """Those of `numbers` that are settings."""
+        return cls.numbers()
 
     @classmethod
     def options(cls) -> tuple[dataclasses.Field, ...]:
         """The fields made by `option`, in order."""
         return tuple(field for field in dataclasses.fields(cls) if "option" in field.metadata)
 
+    def num_groups(self, shape: tf.TensorShape) -> int:
+        """How many groups weights of a shape have."""
+        return math.prod(self._layout(shape, None).group_shape)
+
+    def check_shape(self, shape: tf.TensorShape) -> None:
+        """Raises ValueError when the set cannot take weights of this shape."""
+        self.check_layout(self._layout(shape, None))
+
     def get_config(self) -> dict[str, Any]:
         """What Keras saves: plain numbers, and schedules as tables."""
-        config = {name: plain(value) for name, value in self.bounds().items()}
+        config = {name: plain(value) for name, value in self._values().items()}
         config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
         return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
 
@@ -282,6 +306,10 @@ class Constraint(keras.constraints.Constraint):
     def check_layout(self, layout: Columns) -> None:
         """Raises ValueError when the set cannot take weights of this shape, grouped like this."""
 
+    def laid_out(self, layout: Columns) -> Constraint:
+        """The set for the canonical layout of a tensor: itself, unless a field has the tensor's own shape."""
+        return self
+
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """float64 [size, groups] -> float64 [groups]: the norm the set speaks of."""
         return numerics.l2(x, dtype)
@@ -317,16 +345,19 @@ class Constraint(keras.constraints.Constraint):
         """
         check_order(low, getattr(self, low), high, getattr(self, high), consequence)
 
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in self.numbers()}
+
     def _key(self) -> tuple:
         """What makes two constraints equal; a tensor or a variable is equal to itself only."""
-        values = (id(value) if is_tensor(value) else value for value in self.bounds().values())
+        values = (id(value) if is_tensor(value) else value for value in self._values().values())
         return type(self), self.axis, *values, *(getattr(self, field.name) for field in self.options())
 
     def _fixed(self) -> Constraint:
         """Itself with variables read, as a custom gradient must close over nothing that a tape watches."""
         read = {
             name: tf.convert_to_tensor(value)
-            for name, value in self.bounds().items()
+            for name, value in self._values().items()
             if isinstance(value, (tf.Variable, keras.Variable))
         }
         return dataclasses.replace(self, **read) if read else self
@@ -334,10 +365,10 @@ class Constraint(keras.constraints.Constraint):
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
         return Columns.of(shape, self.axis if axes is None else axes)
 
-    def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns]:
+    def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns, Constraint]:
         w = tf.convert_to_tensor(w)
         if not w.dtype.is_floating:
             raise ValueError(f"Weights of type {w.dtype.name} cannot be projected; cast them to a floating-point type.")
         layout = self._layout(w.shape, axes)
         self.check_layout(layout)
-        return w, layout
+        return w, layout, self.laid_out(layout)

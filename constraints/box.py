@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from constraints import numerics
 from constraints.base import Constraint
-from constraints.fields import hyperparameter
+from constraints.fields import hyperparameter, is_tensor
+from constraints.schedules import Schedule
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,15 +32,19 @@ class Box(Constraint):
       Arjovsky, Chintala and Bottou, "Wasserstein Generative Adversarial Networks", 2017.
     """
 
+    exchangeable: ClassVar[bool] = True
+    per_weight: ClassVar[bool] = True
+
     max_value: Any = hyperparameter(1.0, "Largest weight.", kw_only=True)
     min_value: Any = hyperparameter(-1.0, "Smallest weight.", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_order("min_value", "max_value")
+        object.__setattr__(self, "solid", _opposite(self.min_value, self.max_value))
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        low, high = (tf.cast(bound, x.dtype) for bound in self._representable(dtype))
+        low, high = (tf.cast(bound, x.dtype) for bound in self.representable(dtype))
         # By the bits: of comparisons and selections of floats XLA makes clipping, which flushes subnormals to zero.
         place = numerics.in_order(x)
         below, above = place < numerics.in_order(low), place > numerics.in_order(high)
@@ -47,17 +53,18 @@ class Box(Constraint):
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w):
             return self.project(w, w.dtype)
-        low, high = self._representable(w.dtype)
+        low, high = self.representable(w.dtype)
         return tf.minimum(high, tf.maximum(low, w))
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.reduce_max(tf.pad(tf.abs(x), [[1, 0], [0, 0]]), axis=0)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        low, high = self._representable(w.dtype)
+        low, high = self.representable(w.dtype)
         return tf.reduce_any((w <= low) | (w >= high), axis=0)
 
-    def _representable(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    def representable(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """a and b as numbers of the type: float64 scalars for float64, else of the type."""
         largest = float(dtype.max)
         low = tf.clip_by_value(self.value("min_value"), -largest, largest)
         high = tf.clip_by_value(self.value("max_value"), -largest, largest)
@@ -66,3 +73,15 @@ class Box(Constraint):
         middle = numerics.nearest(low + 0.5 * (high - low), dtype)
         some = inner_low <= inner_high
         return tf.where(some, inner_low, middle), tf.where(some, inner_high, middle)
+
+
+def _opposite(low: Any, high: Any) -> bool:
+    """Whether one bound is known to be the other's negative at every step, so that signs do not matter."""
+    if is_tensor(low) or is_tensor(high):
+        return False
+    spans = [bound.span() for bound in (low, high) if isinstance(bound, Schedule)]
+    first, last = min((begin for begin, _ in spans), default=0), max((end for _, end in spans), default=0)
+    steps = tf.constant(np.linspace(first, last, 101).astype(np.int64))
+    with tf.init_scope():
+        below, above = (bound(steps).numpy() if isinstance(bound, Schedule) else bound for bound in (low, high))
+    return bool(np.all(np.equal(below, np.negative(above))))

@@ -40,6 +40,11 @@ class Joint(Constraint):
     def apart(self, values: tf.Tensor) -> tf.Tensor:
         return values[:, tf.newaxis, tf.newaxis]
 
+    def num_groups(self, shape: tf.TensorShape) -> int:
+        """How many groups weights of a shape have: units where they share a budget, else matrices."""
+        matrices = super().num_groups(shape)
+        return matrices if "tensor" in self.groupings else matrices * self._layout(shape, None).units
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "each": list(self.each) if isinstance(self.each, tuple) else self.each}
 

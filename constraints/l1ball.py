@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -44,6 +44,9 @@ class L1Ball(Constraint):
       Dimensions", 2008.
       Condat, "Fast projection onto the simplex and the l1 ball", 2016.
     """
+
+    solid: ClassVar[bool] = True
+    exchangeable: ClassVar[bool] = True
 
     max_value: Any = hyperparameter(1.0, "Largest sum of magnitudes of a unit's incoming weights.", above=0.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -27,6 +27,8 @@ class MaxNorm(Rescaling):
       Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks
       from Overfitting", 2014.
     """
+
+    solid: ClassVar[bool] = True
 
     max_value: Any = hyperparameter(2.0, "Largest norm of a unit's incoming weights.", above=0.0)
 

@@ -32,6 +32,9 @@ class NM(Constraint):
     """
 
     convex: ClassVar[bool] = False
+    cone: ClassVar[bool] = True
+    solid: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     # Windows follow one kernel's fan-in.
     groupings: ClassVar[tuple[str, ...]] = ("unit", "tensor", "head", "gate", "row")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -15,6 +16,11 @@ class Unconstrained(Constraint):
 
     For a baseline, whose norms and zeros are then measured like those of a constrained run.
     """
+
+    cone: ClassVar[bool] = True
+    solid: ClassVar[bool] = True
+    exchangeable: ClassVar[bool] = True
+    per_weight: ClassVar[bool] = True
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return x

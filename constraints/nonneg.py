@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -21,6 +22,10 @@ class NonNeg(Constraint):
       Lee and Seung, "Learning the parts of objects by non-negative matrix factorization", 1999.
       Chorowski and Zurada, "Learning Understandable Neural Networks With Nonnegative Weight Constraints", 2015.
     """
+
+    cone: ClassVar[bool] = True
+    exchangeable: ClassVar[bool] = True
+    per_weight: ClassVar[bool] = True
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.where(x < 0, tf.zeros_like(x), x)

@@ -16,6 +16,11 @@ _STORED_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
 _NUDGE_ULPS = 16
 
 
+def stored_bits(dtype: tf.DType) -> int:
+    """Bits of the type's fraction."""
+    return _STORED_BITS[dtype]
+
+
 def epsilon(dtype: tf.DType) -> float:
     """Distance from 1 to the next number of the type."""
     return 2.0 ** -_STORED_BITS[dtype]
@@ -85,6 +90,11 @@ def negative(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(w, _INTEGERS[w.dtype]) < 0
 
 
+def nonzero(w: tf.Tensor) -> tf.Tensor:
+    """Whether each weight is something other than a zero of either sign, as subnormals are: bool, the shape of `w`."""
+    return tf.not_equal(magnitude_bits(w), 0)
+
+
 def below_zero(w: tf.Tensor) -> tf.Tensor:
     """Whether a weight is below 0, be it a subnormal: bool, the shape of `w`; -0.0 and NaN are not.
 
@@ -122,6 +132,25 @@ def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     return tf.where(chosen & (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
 
 
+def without_flushing(w: tf.Tensor) -> tf.Tensor:
+    """Weights in float64, subnormals as the smallest normal number of their sign rather than flushed to zero.
+
+    A formula then tells whether it would move them.
+
+    Args:
+      w: floats, any shape.
+
+    Returns:
+      float64, the shape of `w`.
+    """
+    x = tf.cast(w, tf.float64)
+    if w.dtype == tf.float16:
+        return x  # Its subnormals are never flushed.
+    bits, smallest = magnitude_bits(w), tf.constant(quantum(w.dtype), tf.float64)
+    subnormal = (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype])
+    return tf.where(subnormal, tf.where(negative(w), -smallest, smallest), x)
+
+
 def zeros_of(w: tf.Tensor) -> tf.Tensor:
     """-0.0 where a weight is that, 0.0 elsewhere, so that dropping what is zero already changes nothing.
 
@@ -152,8 +181,9 @@ def l2(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if dtype != tf.float64:
         return tf.sqrt(tf.reduce_sum(tf.square(x), axis=0)) if in_xla() else tf.math.reduce_euclidean_norm(x, axis=0)
     largest = tf.reduce_max(tf.abs(x), axis=0)
-    # A subnormal may be above zero and yet be zero to the division.
-    unit = tf.where((largest >= quantum(dtype)) & tf.math.is_finite(largest), largest, 1.0)
+    # Powers of two, which round nothing: a norm that XLA computes twice, or fuses into a difference, is the same norm.
+    power = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int64), tf.constant(-1 << 52, tf.int64)), x.dtype)
+    unit = tf.where((power > 0.0) & tf.math.is_finite(power), power, 1.0)
     return unit * tf.sqrt(tf.reduce_sum(tf.square(x / unit), axis=0))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import tensorflow as tf
 
 from constraints import numerics
@@ -22,6 +24,8 @@ class Rescaling(Constraint):
     that is moved in this way, TensorFlow flushes the subnormal weights of other groups to zero, as all its arithmetic
     does.
     """
+
+    exchangeable: ClassVar[bool] = True
 
     def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         """What each column is multiplied by: exactly 1 where it is feasible or not finite.

@@ -49,6 +49,9 @@ class Schedule:
 
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest value over all steps."""
+        if self.name == "through":
+            outputs = dict(self.arguments)["outputs"]
+            return min(outputs), max(outputs)
         values = _key_values(dict(self.arguments))
         if self.name == "warmup":
             values += [0.0]
@@ -59,6 +62,8 @@ class Schedule:
         arguments = dict(self.arguments)
         if self.name == "warmup":
             return 0, max(arguments["steps"], arguments["schedule"].span()[1])
+        if self.name == "through":
+            return arguments["schedule"].span()
         if "boundaries" in arguments:
             return arguments["boundaries"][0], arguments["boundaries"][-1]
         return arguments.get("begin", 0), arguments.get("end", 0)
@@ -66,7 +71,7 @@ class Schedule:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and texts, from which `from_dict` makes an equal schedule."""
         plain = {name: _plain(value) for name, value in self.arguments}
-        return {"schedule": self.name, **({"of": plain.pop("schedule")} if self.name == "warmup" else {}), **plain}
+        return {"schedule": self.name, **({"of": plain.pop("schedule")} if self.name in _OF_ANOTHER else {}), **plain}
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments)})"
@@ -203,6 +208,28 @@ def with_warmup(schedule: Schedule, steps: int) -> Schedule:
     return _schedule("warmup", schedule=schedule, steps=int(steps))
 
 
+def through(schedule: Schedule, inputs: tuple[float, ...], outputs: tuple[float, ...]) -> Schedule:
+    """The schedule's value looked up on a polygonal line: what one number of a run means for another.
+
+    Args:
+      schedule: what is looked up.
+      inputs: values in increasing order (one that repeats the last is dropped), from the schedule's smallest to its
+        largest; beyond the ends the line is level.
+      outputs: the value at each input.
+
+    Raises:
+      ValueError: the counts differ, or `schedule` is not a Schedule.
+    """
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"through: {schedule!r} is not a schedule; look a number up before.")
+    if len(inputs) != len(outputs) or not inputs:
+        raise ValueError(f"through: {len(inputs)} inputs and {len(outputs)} outputs; give as many, at least one.")
+    x = tuple(_number("through", "inputs", value) for value in inputs)
+    y = tuple(_number("through", "outputs", value) for value in outputs)
+    new = [place for place in range(len(x)) if place == 0 or x[place] > x[place - 1]]
+    return _schedule("through", schedule=schedule, inputs=tuple(x[i] for i in new), outputs=tuple(y[i] for i in new))
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
     "cosine": cosine,
@@ -213,22 +240,28 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 
+# Functions of another schedule.
+_OF_ANOTHER = ("through", "warmup")
+
+
 def from_dict(table: Mapping[str, Any]) -> Schedule:
     """Makes the schedule that `Schedule.to_dict` described.
 
     Args:
-      table: `schedule`, a key of `SCHEDULES` or "warmup", and that function's arguments.
+      table: `schedule`, a key of `SCHEDULES`, "warmup" or "through", and that function's arguments.
 
     Raises:
       ValueError: the name is unknown or an argument is missing, unknown or out of range.
     """
     arguments = dict(table)
     name = arguments.pop("schedule", None)
-    if name != "warmup" and name not in SCHEDULES:
+    if name not in _OF_ANOTHER and name not in SCHEDULES:
         raise ValueError(f"{dict(table)!r}: schedule={name!r} is not known; choose from {', '.join(SCHEDULES)}.")
     try:
         if name == "warmup":
             return with_warmup(from_dict(arguments["of"]), arguments["steps"])
+        if name == "through":
+            return through(from_dict(arguments["of"]), tuple(arguments["inputs"]), tuple(arguments["outputs"]))
         return SCHEDULES[name](**arguments)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{dict(table)!r} does not describe a schedule: {error}.") from None
@@ -307,6 +340,18 @@ def _piecewise(step, boundaries, values):
     return tf.gather(tf.constant(values, tf.float64), tf.reduce_sum(passed, axis=-1))
 
 
+def _through(step, schedule, inputs, outputs):
+    x, y = tf.constant(inputs, tf.float64), tf.constant(outputs, tf.float64)
+    value = schedule(step)
+    if len(inputs) == 1:
+        return tf.fill(tf.shape(value), y[0])
+    # Not tf.searchsorted, which XLA lacks.
+    left = tf.reduce_sum(tf.cast(value[..., tf.newaxis] >= x[1:-1], tf.int32), axis=-1)
+    x0, x1, y0, y1 = (tf.gather(*pair) for pair in ((x, left), (x, left + 1), (y, left), (y, left + 1)))
+    share = tf.clip_by_value((value - x0) / (x1 - x0), 0.0, 1.0)
+    return y0 * (1.0 - share) + y1 * share
+
+
 def _warmup(step, schedule, steps):
     return schedule(step) * tf.clip_by_value(step / steps, 0.0, 1.0)
 
@@ -318,5 +363,6 @@ _FORMULAS: dict[str, Callable[..., tf.Tensor]] = {
     "linear": _linear,
     "piecewise": _piecewise,
     "polynomial": _polynomial,
+    "through": _through,
     "warmup": _warmup,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -28,6 +28,8 @@ class Simplex(Constraint):
       Michelot, "A finite algorithm for finding the projection of a point onto the canonical simplex of R^n", 1986.
       Condat, "Fast projection onto the simplex and the l1 ball", 2016.
     """
+
+    exchangeable: ClassVar[bool] = True
 
     total: Any = hyperparameter(1.0, "Sum of a unit's incoming weights, none of them negative.", above=0.0)
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from constraints import numerics, threshold
 from constraints.fields import hyperparameter
+from constraints.selection import kept, largest
 from constraints.simplex import Simplex
-from constraints.topk import kept, largest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

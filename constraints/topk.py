@@ -10,6 +10,7 @@ import tensorflow as tf
 from constraints import numerics
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
+from constraints.selection import kept, kth, largest
 
 # Differences of numbers above it are never subnormal, which arithmetic flushes to zero.
 _USUAL = 2.0**-100
@@ -35,6 +36,10 @@ class TopK(Constraint):
     """
 
     convex: ClassVar[bool] = False
+    cone: ClassVar[bool] = True
+    solid: ClassVar[bool] = True
+    exchangeable: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     # A share of a whole tensor, as pruning means it: units may differ in how many weights they need.
     grouping: ClassVar[str] = "tensor"
 
@@ -51,7 +56,7 @@ class TopK(Constraint):
             return self._selected(w)
         room = kept(self.value("sparsity"), w.shape[0])
         magnitude = tf.abs(w)
-        bits = _kth_by_selection(tf.bitcast(magnitude, tf.int32), room)
+        bits = kth(tf.bitcast(magnitude, tf.int32), room)
         # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.
         over = tf.nn.relu(tf.nn.bias_add(magnitude, -tf.bitcast(bits - 1, tf.float32)))
         count = numerics.column_sums(tf.sign(over))[0]
@@ -70,58 +75,7 @@ class TopK(Constraint):
         )
 
 
-def kept(sparsity: tf.Tensor, size: int) -> tf.Tensor:
-    """How many of `size` weights a sparsity leaves: size - round(sparsity size), int32."""
-    return tf.cast(size - tf.round(sparsity * size), tf.int32)
-
-
 def _chosen(w: tf.Tensor, over: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """w where `over` is above 0 and 0.0 elsewhere, without selections: [size, groups], all finite."""
     # 0 * w may be -0.0, which adding zeros that no optimizer knows to be zeros turns into 0.0.
     return tf.nn.bias_add(tf.raw_ops.ReluGrad(gradients=w, features=over), tf.nn.relu(-count))
-
-
-def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """Marks the `kept` largest entries of each column, the first of equal ones.
-
-    Args:
-      bits: integers [size, groups].
-      kept: int32 scalar, at most size.
-
-    Returns:
-      bool [size, groups].
-    """
-    threshold = _kth_by_bisection(bits, kept) if numerics.in_xla() else _kth_by_selection(bits, kept)
-    count = tf.reduce_sum(tf.cast(bits >= threshold, tf.int32), axis=0)
-
-    def first_of_equals() -> tf.Tensor:
-        above, equal = bits > threshold, tf.equal(bits, threshold)
-        room = kept - tf.reduce_sum(tf.cast(above, tf.int32), axis=0)
-        return above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=0) <= room))
-
-    return tf.cond(tf.reduce_any(count != kept), first_of_equals, lambda: bits >= threshold)
-
-
-def _kth_by_selection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """The `kept`-th largest entry of each column [groups], by a kernel that XLA lacks."""
-    if 0 in bits.shape:
-        return tf.zeros([bits.shape[1]], bits.dtype)
-    return tf.raw_ops.NthElement(input=tf.transpose(bits), n=tf.maximum(kept - 1, 0), reverse=True)
-
-
-def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """The same, or any number that as many entries reach: settles one bit a pass."""
-
-    def refine(bit: tf.Tensor, threshold: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        higher = tf.reduce_sum(tf.cast(bits >= threshold + bit, tf.int32), axis=0)
-        enough = higher >= kept
-        return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
-
-    positive = tf.reduce_sum(tf.cast(bits >= 0, tf.int32), axis=0)
-    enough = positive >= kept
-    start = (
-        tf.constant(1 << (8 * bits.dtype.size - 2), bits.dtype),
-        tf.where(enough, tf.zeros([], bits.dtype), bits.dtype.min),
-        tf.where(enough, positive, bits.shape[0]),
-    )
-    return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != kept), refine, start)[1]

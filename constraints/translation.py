@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import tensorflow as tf
 
 from constraints import numerics
@@ -15,6 +17,8 @@ class Translation(Constraint):
     first and shifted twice, so that nearly equal weights, whose differences are all that is left of them, still sum to
     the total within a few roundings of what is left; equal weights stay equal.
     """
+
+    exchangeable: ClassVar[bool] = True
 
     def boundary(self) -> tf.Tensor:
         """The sum that an infeasible group is given: float64 scalar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -21,6 +22,8 @@ class ZeroSum(Plane):
       Qiao, Wang, Liu, Shen and Yuille, "Micro-Batch Training with Batch-Channel Normalization and Weight
       Standardization", 2019.
     """
+
+    cone: ClassVar[bool] = True
 
     def boundary(self) -> tf.Tensor:
         return tf.zeros([], tf.float64)

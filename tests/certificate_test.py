@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from constraints import REGISTRY, schedules
+from tests import tiny
+from tests.cases import SETS
 from trainer import certificate
-from trainer.rules import Target
+from trainer.targets import Target
 
 
 def target(name, value, axes=(0,), constraint=None, **values) -> Target:
-    return Target(1, name, keras.Variable(value), axes, constraint or REGISTRY[name](**values), 1, 1.0)
+    variable = value if isinstance(value, keras.Variable) else keras.Variable(value)
+    return tiny.target(name, variable, axes, constraint=constraint, **(values or tiny.OPTIONS.get(name, {})))
 
 
 def weights(shape=(6, 5), dtype=np.float32) -> np.ndarray:
@@ -34,19 +37,21 @@ def judged(*targets, step=0):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 3, 2, 4), (7,)])
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", SETS)
 def test_what_was_projected_certifies(name, shape, dtype):
+    if name == "block" and len(shape) == 1:
+        pytest.skip("a vector has no blocks")
     axes = tuple(range(len(shape) - 1)) or (0,)
     projected = target(name, weights(shape), axes)
     variable = keras.Variable(weights(shape), dtype=dtype)
-    variable.assign(projected.constraint(variable.value, axes=axes))
-    result, entry = judged(Target(1, name, variable, axes, projected.constraint, 1, 1.0))
+    variable.assign(projected.constraint(variable.value))
+    result, entry = judged(target(name, variable, axes))
     assert result["feasible"] is True
     assert entry["feasible"] is True
     assert entry["largest_violation"] <= entry["tolerance"]
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name != "none"])
+@pytest.mark.parametrize("name", [name for name in SETS if name not in ("mask", "none")])
 def test_what_was_not_projected_does_not(name):
     result, entry = judged(target(name, 3 * weights()), target("none", weights()))
     assert result["feasible"] is False
@@ -82,7 +87,7 @@ def test_every_number_equals_numpy():
     _, entry = judged(limited, step=9)
     norms = np.sqrt(np.square(value.astype(np.float64)).sum(axis=(0, 1, 2)))
     violation = np.maximum(norms - 2.5, 0) / norms
-    assert entry["path"] == limited.variable.path
+    assert entry["path"] == limited.variables[0].path
     assert (entry["rule"], entry["constraint"], entry["bound"]) == (1, "maxnorm", {"max_value": 2.5})
     assert (entry["shape"], entry["groups"]) == ([3, 2, 4, 5], 5)
     assert entry["zeros"] == np.count_nonzero(value == 0) == 22
@@ -110,7 +115,7 @@ def test_the_bound_is_that_of_the_step():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", SETS)
 def test_weights_that_are_not_finite_obey_no_rule(name, bad):
     value = weights() * 0.01
     value[2, 1] = bad

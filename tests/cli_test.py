@@ -89,6 +89,9 @@ def test_flags_are_made_of_what_is_declared_elsewhere():
         for field in constraint.hyperparameters():
             expected.add(field.name)
             assert field.metadata["help"] in values[field.name].help
+        for field in constraint.options():
+            expected.add(field.name)
+            assert field.metadata["option"] in values[field.name].help
     for build in models.REGISTRY.values():
         parameters = inspect.signature(build).parameters.values()
         expected |= {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}

@@ -88,14 +88,17 @@ def weights(built) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_constraint(tmp_path, name):
-    built, result = trained(config(tmp_path / "run", RuleSettings(name)))
+    options = tiny.OPTIONS.get(name, {})
+    built, result = trained(config(tmp_path / "run", RuleSettings(name, options)))
     assert result == read(tmp_path / "run")
     assert result["feasible"] is True
+    assert result["variables"][0]["feasible"] is (None if REGISTRY[name].proximal else True)
     assert result["step"] == 10
     assert [(entry["path"], entry["constraint"]) for entry in result["variables"]] == [("output/kernel", name)]
     assert result["replicas"] == {"count": 1, "identical": True}
     kernel = built.model.get_layer("output").kernel.numpy()
-    assert tiny.same_bits([REGISTRY[name]()(kernel)], [kernel])
+    if not REGISTRY[name].proximal:
+        assert tiny.same_bits([built.targets[0].constraint(kernel)], [kernel])
     points = tensorboard_data.scalars(tmp_path / "run")
     assert [step for step, _ in points["train/norm/output/kernel/max"]] == [5, 10]
     assert points["eval/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
@@ -246,7 +249,7 @@ def test_a_dry_look_writes_nothing(tmp_path):
     lines = experiment.variable_table(built).splitlines()
     header, (hidden,) = lines[0].split(), [line.split() for line in lines if line.startswith("hidden_1/kernel")]
     assert header[:5] == ["variable", "shape", "rule", "groups", "bound"]
-    assert hidden[:5] == ["hidden_1/kernel", "6x6", "topk", "6", "0.5"]
+    assert hidden[:5] == ["hidden_1/kernel", "6x6", "topk", "1", "0.5"]
     assert hidden[-1] == "50.0%"
     assert len(lines) == 2 + 4
     assert list(tmp_path.iterdir()) == []

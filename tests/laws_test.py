@@ -39,7 +39,7 @@ def test_result_is_feasible_nearest_and_final(case, dtype, shape):
         assert p.shape == w.shape
         p = oracles.array(p)
         allowed = SLACK[dtype] if case.exact else max(epsilon(dtype) * 1.01, SLACK[dtype])
-        if case.shifts and not case.exact:
+        if (case.shifts or case.spectral) and not case.exact:
             allowed += 2.0 * quantum(dtype) / scale  # Below the normal numbers, rounding is relative to nothing.
         assert oracles.violation(case.name, p, **case.arguments) <= allowed
         close(case, p, oracles.project(case.name, w, **case.arguments), dtype)
@@ -180,23 +180,26 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
 @every_case
 @every_dtype
 def test_eager_graph_and_xla_agree(case, dtype):
-    w = tf.constant(np.concatenate([weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]], axis=1))
+    parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
+    # In one matrix, what is 1e-60 of the largest is lost in its rounding.
+    tensors = parts if case.spectral else [np.concatenate(parts, axis=1)]
     constraint = case.constraint
 
     def everything(w):
         return constraint(w), constraint.distance(w), constraint.norm(w), constraint.active(w)
 
-    eager = everything(w)
     for compiled in (False, True):
-        again = tf.function(everything, jit_compile=compiled)(w)
-        if case.spectral or (compiled and dtype == "float64"):
-            # XLA adds in another order, and float64 has no wider type to hide it.
-            close(case, again[0], eager[0].numpy(), dtype, ulps=4.0)
-        else:
-            np.testing.assert_array_equal(bits(again[0]), bits(eager[0]))
-        for measured, expected in zip(again[1:3], eager[1:3], strict=True):
-            np.testing.assert_allclose(measured, expected, rtol=1e-12, atol=1e-12 if case.spectral else 0)
-        np.testing.assert_array_equal(again[3], eager[3])
+        function = tf.function(everything, jit_compile=compiled)
+        for w in map(tf.constant, tensors):
+            again, eager = function(w), everything(w)
+            if case.spectral or (compiled and dtype == "float64"):
+                # XLA adds in another order, and float64 has no wider type to hide it.
+                close(case, again[0], eager[0].numpy(), dtype, ulps=4.0)
+            else:
+                np.testing.assert_array_equal(bits(again[0]), bits(eager[0]))
+            for measured, expected in zip(again[1:3], eager[1:3], strict=True):
+                np.testing.assert_allclose(measured, expected, rtol=1e-12, atol=1e-12 if case.spectral else 0)
+            np.testing.assert_array_equal(again[3], eager[3])
 
 
 @every_case

@@ -168,6 +168,7 @@ PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "l1ball": _l1ball,
     "l1sphere": lambda x, total: np.where(x < 0, -1.0, 1.0) * _simplex(np.abs(x), total),
     "l1topk": lambda x, max_value, sparsity: _l1ball(_topk(x, sparsity), max_value),
+    "mask": lambda x: x,  # Without a pattern; its own tests have some.
     "maxnorm": lambda x, max_value: x if norm(x) <= max_value else _scaled_to(x, max_value),
     "minmaxnorm": _minmaxnorm,
     "nm": _nm,
@@ -198,6 +199,7 @@ VIOLATIONS: dict[str, Callable[..., float]] = {
     "l1ball": lambda x, max_value: _outside(float(np.sum(np.abs(x))), 0.0, max_value),
     "l1sphere": lambda x, total: _outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0,
     "l1topk": lambda x, max_value, sparsity: VIOLATIONS["l1ball"](x, max_value) + VIOLATIONS["topk"](x, sparsity),
+    "mask": lambda x: 0.0,
     "maxnorm": lambda x, max_value: _outside(norm(x), 0.0, max_value),
     "minmaxnorm": lambda x, min_value, max_value: _outside(norm(x), min_value, max_value),
     "nm": lambda x, n, m: float(

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from constraints import REGISTRY, schedules
 from tests import tiny
+from trainer import targets
 from trainer.projector import MEASURES, Projector
-from trainer.rules import Target
+from trainer.slots import Slots
+from trainer.targets import Target
 
 TOTAL = 10
 
@@ -29,9 +31,8 @@ def weights(shape=(6, 5), scale: float = 3.0, seed: int = 0) -> np.ndarray:
     return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
-def target(name: str, value: np.ndarray, axes=(0,), project_every=1, rate=1.0, **values) -> Target:
-    constraint = REGISTRY[name](**values)
-    return Target(1, name, Recorded(value), axes, constraint, project_every, rate)
+def target(name: str, value: np.ndarray, axes=(0,), **settings) -> Target:
+    return tiny.target(name, Recorded(value), axes, **settings)
 
 
 def step(number: int) -> tf.Tensor:
@@ -53,10 +54,10 @@ def test_the_bound_follows_the_schedule_exactly_at_every_step(schedule):
     ball = target("maxnorm", weights(), max_value=schedule)
     projector = Projector([ball], TOTAL)
     for number in range(1, TOTAL + 1):
-        ball.variable.assign(weights(seed=number) * 10)
+        ball.variables[0].assign(weights(seed=number) * 10)
         row = projector.project(step(number), YES).numpy()[0]
         bound = float(schedule(number))
-        norms = np.linalg.norm(ball.variable.numpy().astype(np.float64), axis=0)
+        norms = np.linalg.norm(ball.variables[0].numpy().astype(np.float64), axis=0)
         assert norms.max() <= bound
         np.testing.assert_allclose(norms, bound, rtol=1e-6)
         # A compiled formula may round its last bit otherwise.
@@ -81,9 +82,9 @@ def test_projects_every_so_many_steps_and_after_the_last(every, due, rate):
     projector = Projector([ball], TOTAL)
     moved = []
     for number in range(1, TOTAL + 1):
-        ball.variable.assign(weights())
+        ball.variables[0].assign(weights())
         projector.project(step(number), NO)
-        if ball.variable.numpy().tobytes() != weights().tobytes():
+        if ball.variables[0].numpy().tobytes() != weights().tobytes():
             moved.append(number)
     assert moved == list(due)
 
@@ -93,19 +94,19 @@ def test_a_rate_goes_that_share_of_the_way_and_all_of_it_at_the_last_step():
     projector = Projector([ball], TOTAL)
     full = np.asarray(ball.constraint(weights()))
     for number in range(1, TOTAL):
-        ball.variable.assign(weights())
+        ball.variables[0].assign(weights())
         projector.project(step(number), NO)
         expected = weights() + 0.25 * (full.astype(np.float64) - weights())
-        np.testing.assert_allclose(ball.variable.numpy(), expected, rtol=1e-6)
-    ball.variable.assign(weights())
+        np.testing.assert_allclose(ball.variables[0].numpy(), expected, rtol=1e-6)
+    ball.variables[0].assign(weights())
     projector.project(step(TOTAL), NO)
-    assert tiny.same_bits([ball.variable.numpy()], [full])
+    assert tiny.same_bits([ball.variables[0].numpy()], [full])
 
 
 def test_the_start_is_projected_whole_whatever_rate_and_interval():
     ball = target("maxnorm", weights(), rate=0.25, project_every=7, max_value=schedules.linear(1.5, 0.5, end=TOTAL))
     Projector([ball], TOTAL).project_fully(step(0))
-    assert tiny.same_bits([ball.variable.numpy()], [REGISTRY["maxnorm"](max_value=1.5)(weights())])
+    assert tiny.same_bits([ball.variables[0].numpy()], [REGISTRY["maxnorm"](max_value=1.5)(weights())])
 
 
 def test_nothing_is_assigned_to_a_variable_without_a_constraint():
@@ -113,9 +114,9 @@ def test_nothing_is_assigned_to_a_variable_without_a_constraint():
     projector = Projector([free, ball], TOTAL)
     projector.project_fully(step(0))
     projector.project(step(TOTAL), YES)
-    assert free.variable.assigned == 0
-    assert ball.variable.assigned == 2
-    assert tiny.same_bits([free.variable.numpy()], [weights()])
+    assert free.variables[0].assigned == 0
+    assert ball.variables[0].assigned == 2
+    assert tiny.same_bits([free.variables[0].numpy()], [weights()])
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.5])
@@ -136,7 +137,7 @@ def test_measures_equal_numpy(rate):
         np.clip(exact, -0.1, 0.2),
     ]
     for row, one, projection in zip(measured, (conv, depthwise, box), projections, strict=True):
-        after = one.variable.numpy().astype(np.float64)
+        after = one.variables[0].numpy().astype(np.float64)
         np.testing.assert_allclose(after, exact + rate * (projection - exact), atol=1e-7)
         if one is box:
             norms = np.abs(after).reshape(-1, 5).max(axis=0)
@@ -178,3 +179,53 @@ def test_no_targets():
     projector = Projector([], TOTAL)
     assert projector.project(step(1), YES).shape == (0, len(MEASURES))
     assert projector.num_rows() == 0
+
+
+@pytest.mark.parametrize(("begin", "end", "due"), [(0, None, range(1, 11)), (4, None, range(4, 11)), (4, 7, (4, 5, 6))])
+def test_a_rule_projects_while_it_holds(begin, end, due):
+    ball = target("maxnorm", weights(), begin=begin, end=end, max_value=0.5)
+    projector = Projector([ball], TOTAL)
+    projector.project_fully(step(0))
+    feasible = np.linalg.norm(ball.variables[0].numpy(), axis=0).max() <= 0.5
+    assert feasible == (begin == 0)
+    moved = []
+    for number in range(1, TOTAL + 1):
+        ball.variables[0].assign(weights())
+        projector.project(step(number), NO)
+        if ball.variables[0].numpy().tobytes() != weights().tobytes():
+            moved.append(number)
+    assert moved == list(due)
+
+
+def test_joined_variables_are_projected_together():
+    values = [weights((6, 5)), weights((5, 3), seed=1)]
+    variables = [Recorded(value) for value in values]
+    ball = targets.Target(
+        rule=1,
+        name="maxnorm",
+        label="network",
+        variables=tuple(variables),
+        join=targets.flat([(6, 5), (5, 3)]),
+        constraint=REGISTRY["maxnorm"](max_value=2.0),
+    )
+    row = Projector([ball], TOTAL).project(step(1), YES).numpy()[0]
+    length = np.sqrt(sum(np.sum(value.astype(np.float64) ** 2) for value in values))
+    for variable, value in zip(variables, values, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value * 2.0 / length, rtol=1e-6)
+    named = dict(zip(MEASURES, row, strict=False))
+    assert named["norm_max"] == pytest.approx(2.0)
+    assert named["distance"] == pytest.approx(length - 2.0)
+
+
+def test_the_momentum_of_zeroed_weights_is_zeroed_only_when_a_projection_is_due():
+    variable = Recorded(weights())
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build([variable])
+    sparse = tiny.target("topk", variable, project_every=2, optimizer_state="mask", sparsity=0.5)
+    projector = Projector([sparse], TOTAL, Slots(optimizer, [variable]))
+    optimizer.momentums[0].assign(np.ones((6, 5)))
+    projector.project(step(1), NO)
+    assert np.all(optimizer.momentums[0].numpy() == 1.0)
+    projector.project(step(2), NO)
+    np.testing.assert_array_equal(optimizer.momentums[0].numpy() == 0, variable.numpy() == 0)
+    assert np.mean(variable.numpy() == 0) == 0.5

@@ -20,7 +20,7 @@ def mlp() -> keras.Model:
 
 
 def paths(targets) -> list[str]:
-    return [target.variable.path for target in targets]
+    return [target.label for target in targets]
 
 
 def matched(model, *settings: RuleSettings):
@@ -40,7 +40,7 @@ def test_every_kernel_and_nothing_else_unless_told_otherwise(mlp):
     embedded = keras.Model(inputs, keras.layers.Dense(2, name="head")(keras.layers.LayerNormalization()(text)))
     targets = matched(embedded, RuleSettings("unitnorm"))
     assert paths(targets) == ["words/embeddings", "head/kernel"]
-    assert [(target.axes, target.num_groups) for target in targets] == [((1,), 7), ((0,), 2)]
+    assert [(target.constraint.axis, target.num_groups) for target in targets] == [((1,), 7), ((0,), 2)]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,8 @@ def test_a_target_holds_what_its_rule_says(mlp):
     assert (ball.rule, ball.name, ball.project_every, ball.rate) == (2, "maxnorm", 1, 1.0)
     assert sparse.constraint.bounds() == {"sparsity": 0.25}
     assert ball.constraint.bounds() == {"max_value": 1.5}
-    assert (sparse.axes, sparse.num_groups) == ((0,), 6)
+    assert (sparse.constraint.axis, sparse.num_groups, sparse.grouping) == ((0, 1), 1, "tensor")
+    assert (ball.constraint.axis, ball.num_groups, ball.grouping) == ((0,), 3, "unit")
 
 
 def test_targets_stand_in_the_models_order_whatever_the_order_of_the_rules(mlp):
@@ -171,3 +172,58 @@ def test_a_span_that_cannot_be(options, words):
         schedule("linear", initial=2.0, final=1.0, **options)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_layers_can_be_chosen_by_their_class():
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
+    x = keras.layers.Flatten()(keras.layers.DepthwiseConv2D(3, name="depthwise")(x))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(x))
+    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("Dense",)))) == ["dense/kernel"]
+    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("Conv2D", "Dense")))) == [
+        "conv/kernel",
+        "dense/kernel",
+    ]
+    # A class stands for those that derive from it.
+    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("BaseDepthwiseConv",)))) == ["depthwise/kernel"]
+    assert paths(matched(model, RuleSettings("maxnorm", {}, ("bias",), layer_type=("Dense",)))) == ["dense/bias"]
+    with pytest.raises(ValueError, match=r"--layer_type=LSTM matches no layer .*they are Conv2D, Dense, Depthwise"):
+        matched(model, RuleSettings("maxnorm", layer_type=("LSTM",)))
+    with pytest.raises(ValueError, match=r"--variables=conv/kernel matches no trainable variable"):
+        matched(model, RuleSettings("maxnorm", {}, ("conv/kernel",), layer_type=("Dense",)))
+
+
+def test_rules_can_take_turns_on_a_variable(mlp):
+    first = RuleSettings("topk", {}, ("hidden_1/kernel",), end="50%")
+    second = RuleSettings("maxnorm", {}, ("hidden_1/kernel",), begin=100)
+    targets = matched(mlp, second, first)
+    assert [(target.name, target.begin, target.end) for target in targets] == [("topk", 0, 100), ("maxnorm", 100, None)]
+    with pytest.raises(ValueError, match="let one end before the other begins"):
+        matched(mlp, first, RuleSettings("maxnorm", {}, ("hidden_1/kernel",), begin=99))
+    with pytest.raises(ValueError, match=r"is claimed by rule 1 \(topk\) and rule 2 \(nonneg\)"):
+        matched(mlp, first, RuleSettings("nonneg", {}, ("hidden_1/kernel",)))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "words"),
+    [("60%", "40%", "is not before"), (0, 300, "past the run's 200 steps"), (None, "0", "is not before")],
+)
+def test_a_window_that_is_none(mlp, begin, end, words):
+    with pytest.raises(ValueError, match=words):
+        matched(mlp, RuleSettings("maxnorm", begin=begin, end=end))
+
+
+def test_a_window_to_the_end_includes_the_last_step(mlp):
+    (target, *_) = matched(mlp, RuleSettings("maxnorm", begin="10%", end="100%"))
+    assert (target.begin, target.end) == (20, None)
+    assert target.holds(200)
+
+
+def test_a_sparsity_is_spread_over_the_variables_of_its_rule(mlp):
+    even = matched(mlp, RuleSettings("topk", {"sparsity": 0.5}, spread="uniform"))
+    assert [target.constraint.sparsity for target in even] == [0.5, 0.5, 0.5]
+    uneven = matched(mlp, RuleSettings("topk", {"sparsity": 0.5}, spread="erk"))
+    sizes = [target.size for target in uneven]
+    shares = [target.constraint.sparsity for target in uneven]
+    assert len(set(shares)) == 3
+    assert sum(size * share for size, share in zip(sizes, shares, strict=True)) == pytest.approx(0.5 * sum(sizes))

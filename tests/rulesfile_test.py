@@ -161,8 +161,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 def test_what_a_schedule_drives():
-    assert rulesfile.scheduled_field("maxnorm") == "max_value"
-    assert rulesfile.scheduled_field("topk") == "sparsity"
+    assert rulesfile.scheduled_field(["maxnorm"]) == "max_value"
+    assert rulesfile.scheduled_field(["topk"]) == "sparsity"
     for name in ("none", "nonneg", "unitnorm"):
         with pytest.raises(ValueError, match=f"--constraint={name} has no value that a schedule could change"):
-            rulesfile.scheduled_field(name)
+            rulesfile.scheduled_field([name])

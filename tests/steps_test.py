@@ -133,7 +133,7 @@ def test_replicas_agree_on_kernels_of_many_weights(values):
     parts.train(20)
     assert devices.copies_equal(parts.variables())
     for target in parts.targets:
-        assert np.all(target.constraint.distance(target.variable, axes=target.axes).numpy() == 0)
+        assert np.all(target.constraint.distance(target.weights()).numpy() == 0)
     assert np.any(parts.model.get_layer("hidden_2").kernel.numpy() == 0)  # The constraint was in the way.
 
 

@@ -211,6 +211,7 @@ def stacks(draw: st.DrawFn, case: Case, dtypes: list[str], shapes: list[tuple[in
     made = [draw(recipes(stack.dtype, stack.weights)) for _ in range(groups)]
     if draw(st.integers(0, 7)):  # Shrinks to the recipes as they are, if those fail too.
         made = _told_apart(made)
+    # Half, as a group less its mean must be numbers of the type too.
     largest = 0.5 * oracles.largest(stack.dtype)
     wide = np.array([recipe.group(case, stack.dtype) for recipe in made])
     flat = np.clip(wide, -largest, largest).astype(DTYPES[stack.dtype])

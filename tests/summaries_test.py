@@ -14,18 +14,18 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.scalar import summary_v2 as scalar
 from tensorboard.util import tensor_util
 
-from constraints import REGISTRY, schedules
-from tests import tensorboard_data
+from constraints import schedules
+from tests import tensorboard_data, tiny
 from trainer import summaries
 from trainer.projector import MEASURES, Projector
-from trainer.rules import Target
+from trainer.targets import Target
 
 
 def target(name: str, path: str, shape=(4, 3), **values) -> Target:
     weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     with keras.name_scope(path):
         variable = keras.Variable(weights, name="kernel")
-    return Target(1, name, variable, (0,), REGISTRY[name](**values), 1, 1.0)
+    return tiny.target(name, variable, **values)
 
 
 def targets() -> list[Target]:
@@ -52,7 +52,7 @@ def written(directory) -> summaries.Summaries:
     for step in (5, 10, 15, 20):
         measured = rng.random((len(constrained), len(MEASURES) + 2))
         scalars = {"loss": 1 / step, "accuracy": 0.5, "learning_rate": 0.1, "steps_per_second": 9.0}
-        writer.scalars("train", step, scalars | writer.measures(measured))
+        writer.scalars("train", step, scalars | writer.measures(step, measured))
         writer.evaluation(step, {"loss": 2 / step, "accuracy": 0.25})
     writer.histograms(20)
     writer.end(20, True)
@@ -66,7 +66,7 @@ def test_every_tag_of_the_design(tmp_path):
     expected = {f"train/{tag}" for tag in ("loss", "accuracy", "learning_rate", "steps_per_second", "sparsity/total")}
     expected |= {"eval/loss", "eval/accuracy", "eval/sparsity/total"}
     for one in targets():
-        path = one.variable.path
+        path = one.variables[0].path
         tags = ["sparsity/{}", "norm/{}/mean", "norm/{}/max", "distance/{}", "active/{}"]
         expected |= {f"train/{tag.format(path)}" for tag in tags}
         for i, field in enumerate(one.constraint.bounds()):
@@ -78,8 +78,8 @@ def test_every_tag_of_the_design(tmp_path):
 def test_the_values_are_those_measured(tmp_path):
     constrained = targets()
     measured = Projector(constrained, 20).project(tf.constant(5, tf.int64), tf.constant(True)).numpy()
-    named = summaries.Summaries(tmp_path, constrained).measures(measured)
-    ball, box, sparse = (one.variable.numpy().astype(np.float64) for one in constrained[:3])
+    named = summaries.Summaries(tmp_path, constrained).measures(1, measured)
+    ball, box, sparse = (one.variables[0].numpy().astype(np.float64) for one in constrained[:3])
     norms = np.linalg.norm(ball, axis=0)
     assert named["norm/hidden_1/kernel/mean"] == pytest.approx(norms.mean())
     assert named["norm/hidden_1/kernel/max"] == pytest.approx(norms.max())
@@ -89,16 +89,16 @@ def test_the_values_are_those_measured(tmp_path):
     assert named["bound/conv.1/kernel/min_value"] == -1.0
     assert named["sparsity/hidden_10/kernel"] == np.mean(sparse == 0) == 0.5
     assert "bound/output/kernel" not in named
-    zeros = sum(np.count_nonzero(one.variable.numpy() == 0) for one in constrained)
+    zeros = sum(np.count_nonzero(one.variables[0].numpy() == 0) for one in constrained)
     assert zeros > 6
-    sizes = sum(one.variable.numpy().size for one in constrained)
+    sizes = sum(one.variables[0].numpy().size for one in constrained)
     assert named["sparsity/total"] == pytest.approx(zeros / sizes)
     assert not (tmp_path / "train").exists()
 
 
 def test_an_evaluation_says_what_sparsity_it_was_reached_with(tmp_path):
     constrained = [target("none", "a"), target("none", "b", shape=(2, 2))]
-    constrained[1].variable.assign([[0.0, 1.0], [-0.0, 2.0]])
+    constrained[1].variables[0].assign([[0.0, 1.0], [-0.0, 2.0]])
     writer = summaries.Summaries(tmp_path, constrained)
     writer.evaluation(7, {"loss": 0.5})
     writer.close()
@@ -111,7 +111,7 @@ def test_without_targets_there_is_no_sparsity(tmp_path):
     writer.evaluation(1, {"loss": 0.5})
     writer.histograms(1)
     writer.close()
-    assert writer.measures(np.zeros((0, 5))) == {}
+    assert writer.measures(1, np.zeros((0, 5))) == {}
     assert tensorboard_data.scalars(tmp_path).keys() == {"eval/loss"}
 
 
@@ -166,9 +166,9 @@ def test_settings_as_a_dashboard_takes_them():
 @pytest.mark.parametrize("share", ["one", "all"])
 def test_a_histogram_of_weights_that_are_not_finite_does_not_end_the_run(tmp_path, bad, share):
     broken = target("none", "hidden_1")
-    weights = broken.variable.numpy()
+    weights = broken.variables[0].numpy()
     weights[(0, 0) if share == "one" else ...] = bad
-    broken.variable.assign(weights)
+    broken.variables[0].assign(weights)
     writer = summaries.Summaries(tmp_path, [broken, target("none", "fine")])
     writer.histograms(3)
     writer.close()

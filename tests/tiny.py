@@ -10,15 +10,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import constraints
 import models
-from trainer import batches, data, devices, optimizers, rules
+from trainer import batches, data, devices, optimizers, rules, targets
 from trainer.config import Config, RuleSettings
 from trainer.projector import Projector
+from trainer.slots import Slots
 from trainer.steps import Steps
+from trainer.targets import Target
 from trainer.timeline import Timeline
 
 EXAMPLES, FEATURES, CLASSES, BATCH = 26, 4, 3, 8
 STEPS_PER_EPOCH = EXAMPLES // BATCH
+
+# What lets a set take kernels of any size, or bind on small ones, where its default does not.
+OPTIONS: dict[str, dict[str, Any]] = {"block": {"block": (1, 1)}, "lowrank": {"rank": 2}}
 
 
 def split(num_examples: int = EXAMPLES, shape: Sequence[int] = (FEATURES,), classes: int = CLASSES) -> data.Split:
@@ -46,7 +52,7 @@ class Parts:
     strategy: tf.distribute.Strategy
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    targets: list[rules.Target]
+    targets: list[Target]
     projector: Projector
     source: batches.Source
     steps: Steps
@@ -90,16 +96,27 @@ def parts(
         model = models.REGISTRY["mlp"](memory.features.shape[1:], CLASSES, hidden_units=hidden_units, dropout=dropout)
         targets = rules.match(config.rules, model, timeline)
         for target in targets:
-            if config.l1 or config.l2:
-                target.variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+            for variable in target.variables if config.l1 or config.l2 else ():
+                variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
-    projector = Projector(targets, total_steps)
+    projector = Projector(targets, total_steps, Slots(optimizer, model.trainable_variables), optimizer._learning_rate)
     source = batches.source(train or memory, BATCH, config.seed, strategy)
     # Larger than what is left over, so that the last batch of an evaluation is padded.
     judged = batches.source(judge or memory, 12, config.seed, strategy)
     steps = Steps(strategy, model, optimizer, projector, source, judged, BATCH, config.clip_norm)
     return Parts(strategy, model, optimizer, targets, projector, source, steps)
+
+
+def target(name: str, variable: Any, axes: Sequence[int] = (0,), **settings: Any) -> Target:
+    """A target of one variable; settings that `Target` does not have are the constraint's."""
+    own = {key: settings.pop(key) for key in list(settings) if key in Target.__dataclass_fields__}
+    constraint = own.pop("constraint", None) or constraints.REGISTRY[name](**settings)
+    constraint = dataclasses.replace(constraint, axis=tuple(axes))
+    shape = tuple(variable.shape)
+    fields = {"rule": 1, "label": variable.path, **own}
+    join = targets.alone(shape, shape)
+    return Target(name=name, variables=(variable,), join=join, constraint=constraint, **fields)
 
 
 def same_bits(left: Sequence[Any], right: Sequence[Any]) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from constraints import measures
-from trainer.rules import Target
 from trainer.table import table
+from trainer.targets import Target
 
 # Weights smaller than this are counted as near zero: they contribute nothing a float32 network would notice.
 NEAR_ZERO = 1e-3
@@ -25,12 +25,14 @@ def certify(targets: Sequence[Target], step: int) -> dict[str, Any]:
       step: the step whose bounds hold.
 
     Returns:
-      `feasible`, `step`, and for each target a dictionary: rule, set, path, shape, bound, groups, largest violation
-      (the distance to the set, relative to the group's norm), the tolerance it is held to, zeros, near zeros and norms.
+      `feasible`, `step`, and for each target a dictionary: rule, set, path, variables, shape, bound, groups, largest
+      violation (the distance to the set, relative to the group's norm), the tolerance it is held to, zeros, near zeros
+      and norms. A rule that does not hold at the step, and a penalty, which nothing can violate, have no verdict:
+      `feasible` and `largest_violation` are None.
     """
     entries = [_entry(target, step) for target in targets]
     return {
-        "feasible": all(entry["feasible"] for entry in entries),
+        "feasible": all(entry["feasible"] is not False for entry in entries),
         "step": step,
         "near_zero_below": NEAR_ZERO,
         "variables": entries,
@@ -46,10 +48,10 @@ def printed(certificate: dict[str, Any]) -> str:
             _bounds(entry["bound"]),
             f"{entry['groups']}",
             _shown(entry["norm"]["max"], ".6g"),
-            _shown(entry["largest_violation"], ".1e"),
+            "-" if entry["feasible"] is None else _shown(entry["largest_violation"], ".1e"),
             f"{entry['zeros']:,} ({entry['sparsity']:.1%})",
             f"{entry['near_zeros']:,}",
-            "holds" if entry["feasible"] else "VIOLATED",
+            {True: "holds", False: "VIOLATED", None: entry["unjudged"]}[entry["feasible"]],
         ]
         for entry in certificate["variables"]
     ]
@@ -69,11 +71,11 @@ def printed(certificate: dict[str, Any]) -> str:
 
 def _entry(target: Target, step: int) -> dict[str, Any]:
     constraint = target.constraint.at(step)
-    weights = tf.convert_to_tensor(target.variable)
+    weights = target.weights()
     # As float64 weights, so that nothing is forgiven for having been rounded to a narrower type.
     exact = tf.cast(weights, tf.float64)
-    norms = constraint.norm(exact, axes=target.axes).numpy().ravel()
-    distances = constraint.distance(exact, axes=target.axes).numpy().ravel()
+    norms = constraint.norm(exact).numpy().ravel()
+    distances = constraint.distance(exact).numpy().ravel()
     # A group of norm zero can be infeasible only on a sphere, where its distance is the radius: compare with that.
     scale = np.maximum(np.maximum(norms, distances), np.finfo(np.float64).tiny)
     with np.errstate(invalid="ignore"):
@@ -81,23 +83,36 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
     finite = bool(np.isfinite(exact.numpy()).all())
     violation = float(violations.max(initial=0.0))
     tolerance = max(constraint.tolerance(weights.dtype), 1e-6)
-    size = int(np.prod(weights.shape))
-    zeros = round(float(measures.sparsity(weights)) * size)
+    # Of the variables, as joined weights may be filled up with zeros.
+    values = [variable.numpy() for variable in target.variables]
+    size, zeros = target.size, sum(_zeros(value) for value in values)
+    unjudged = "a penalty" if constraint.proximal else None if target.holds(step) else _window(target, step)
     return {
         "rule": target.rule,
         "constraint": target.name,
-        "path": target.variable.path,
-        "shape": list(weights.shape),
+        "path": target.label,
+        "variables": [variable.path for variable in target.variables],
+        "shape": list(target.variables[0].shape) if len(values) == 1 else list(weights.shape),
         "bound": {name: float(value) for name, value in constraint.bounds().items()},
         "groups": target.num_groups,
-        "feasible": finite and violation <= tolerance,
-        "largest_violation": number(violation),
+        # What is not finite obeys nothing, not even a penalty.
+        "feasible": finite and violation <= tolerance if unjudged is None else None if finite else False,
+        "unjudged": unjudged,
+        "largest_violation": None if unjudged else number(violation),
         "tolerance": tolerance,
         "zeros": zeros,
-        "near_zeros": round(float(measures.near_zero_share(weights, NEAR_ZERO)) * size),
+        "near_zeros": sum(int(np.sum(np.abs(value.astype(np.float64)) <= NEAR_ZERO)) for value in values),
         "sparsity": zeros / max(size, 1),
         "norm": {name: number(value) for name, value in _spread(norms).items()},
     }
+
+
+def _zeros(value: np.ndarray) -> int:
+    return round(float(measures.sparsity(value)) * value.size)
+
+
+def _window(target: Target, step: int) -> str:
+    return f"from step {target.begin:,}" if step < target.begin else f"ended at step {target.end:,}"
 
 
 def _spread(norms: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -51,6 +51,7 @@ class Checkpoints:
       progress: the rest of the state.
       keep: how many of the newest checkpoints stay.
       log: told of every checkpoint that is passed over.
+      patterns: zeros that rules keep, see `trainer.patterns`.
     """
 
     def __init__(
@@ -61,10 +62,13 @@ class Checkpoints:
         progress: Progress,
         keep: int = 3,
         log: Callable[[str], None] = print,
+        patterns: Sequence[tf.Variable] = (),
     ):
         # tf.train.Checkpoint leaves seed generators out, and with them the state of dropout.
         seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
-        self._state = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=progress, seeds=seeds)
+        self._state = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, progress=progress, seeds=seeds, patterns=list(patterns)
+        )
         self._optimizer = optimizer
         self._directory = directory
         self._keep = keep
@@ -158,6 +162,29 @@ class Checkpoints:
         shutil.rmtree(obsolete, ignore_errors=True)
         os.rename(path, obsolete)
         shutil.rmtree(obsolete, ignore_errors=True)
+
+
+def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
+    """Reads a network's weights from the newest checkpoint of a run that is whole.
+
+    Args:
+      folder: the run's checkpoints.
+      model: a network of the kind that the run trained.
+      name: what asked for it, for messages.
+
+    Raises:
+      ValueError: there is no such checkpoint, or it is of another network.
+    """
+    whole = [step for step in _steps(folder) if _problem(folder / f"step-{step:08d}", step) is None]
+    if not whole:
+        raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
+    path = folder / f"step-{whole[0]:08d}" / PREFIX
+    try:
+        status = tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
+        status.assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name}: {path.parent} holds another network than --model makes here: {reason}") from None
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

@@ -19,15 +19,29 @@ from absl import flags
 import constraints
 import models
 from constraints import schedules
+from constraints.base import GROUPINGS
 from trainer import rulesfile
-from trainer.config import Config, RuleSettings, ScheduleSettings
+from trainer.config import OPTIMIZER_STATES, Config, RuleSettings, ScheduleSettings
 
 # Flags of a single rule that are no hyperparameter of a constraint, with the texts for --help.
 RULE_FLAGS: dict[str, tuple[type, str]] = {
-    "constraint": (str, f"Set the weights are kept in: {', '.join(constraints.REGISTRY)}."),
+    "constraint": (
+        list,
+        f"Set the weights are kept in, or several with commas for what they have in common: "
+        f"{', '.join(constraints.REGISTRY)}.",
+    ),
     "variables": (list, "Patterns over variable paths, such as 'hidden_*/kernel' (default: every kernel)."),
+    "layer_type": (list, "Classes of layers whose variables are meant, such as Dense,Conv2D (default: all)."),
+    "group": (str, f"Weights that share one norm: {', '.join(GROUPINGS)}, or axes such as 0,1."),
+    "with_bias": (bool, "Whether a unit's bias belongs to its kernel's group (default: false)."),
+    "spread": (str, "How --sparsity is spread over layers: uniform, or erk for less in small ones."),
     "project_every": (int, "Project every so many steps, and after the last (default: 1)."),
     "rate": (float, "Share of the way to the projection taken each time, in (0, 1] (default: 1)."),
+    "optimizer_state": (
+        str,
+        f"What becomes of the optimizer's state of projected weights: {', '.join(OPTIMIZER_STATES)} (default: keep).",
+    ),
+    "pattern_from": (str, "Run directory whose newest checkpoint tells mask which weights are zero."),
 }
 SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
     "schedule": (str, f"How the constraint's value changes: {', '.join(schedules.SCHEDULES)}."),
@@ -55,9 +69,10 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     for name, takers in _hyperparameters().items():
         texts: dict[str, list[str]] = {}
         for constraint, field in takers:
-            texts.setdefault(f"{field.metadata['help']} (default: {field.default})", []).append(constraint)
+            help_text = field.metadata.get("help") or field.metadata["option"]
+            texts.setdefault(f"{help_text} (default: {_written(field.default)})", []).append(constraint)
         text = " ".join(f"{', '.join(names)}: {words}" for words, names in texts.items())
-        _define(name, float, None, text, flag_values)
+        _define(name, float if "help" in takers[0][1].metadata else list, None, text, flag_values)
     for name, options in _model_options().items():
         defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in options)
         _define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values)
@@ -107,42 +122,51 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
                 f"--rules={given['rules']} and {', '.join(both)} both describe rules; move the flags into the file."
             )
         return rulesfile.load(given["rules"])
-    name = given.get("constraint", "none")
-    _known("constraint", name, constraints.REGISTRY)
-    own = [field.name for field in constraints.REGISTRY[name].hyperparameters()]
+    names = given.get("constraint", ["none"])
+    for name in names:
+        _known("constraint", name, constraints.REGISTRY)
+    own = rulesfile.fields_of(names)
     for flag, takers in _hyperparameters().items():
         if flag in given and flag not in own:
             raise ValueError(
-                f"--{flag}={given[flag]} means nothing to --constraint={name}, which takes "
+                f"--{flag}={_written(given[flag])} means nothing to --constraint={','.join(names)}, which takes "
                 f"{', '.join(f'--{field}' for field in own) or 'no value'}; "
                 f"--{flag} belongs to {', '.join(taker for taker, _ in takers)}."
             )
     # Defaults are written down too: what a run computed must not change with a default.
-    values: dict[str, Any] = {
-        field.name: given.get(field.name, field.default) for field in constraints.REGISTRY[name].hyperparameters()
-    }
+    values: dict[str, Any] = {}
+    for flag, field in own.items():
+        value = given.get(flag, field.default)
+        values[flag] = value if "help" in field.metadata else _converted(flag, value, tuple[int, ...])
     extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
     if "schedule" in given:
-        field = rulesfile.scheduled_field(name)
+        scheduled = rulesfile.scheduled_field(names)
         options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
         if "values" in options:
             options["values"] = [_number("values", value) for value in options["values"]]
         if "initial_value" in given:
             options["initial"] = given["initial_value"]
         # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
-        final = given.get(field) if given["schedule"] == "piecewise" else values.get(field)
-        values[field] = _schedule_settings(given["schedule"], options, field, final)
+        final = given.get(scheduled) if given["schedule"] == "piecewise" else values.get(scheduled)
+        values[scheduled] = _schedule_settings(given["schedule"], options, scheduled, final)
     elif extra:
-        raise ValueError(f"--{extra[0]}={given[extra[0]]} needs a schedule; add --schedule=cosine, or leave it out.")
-    return (
-        RuleSettings(
-            constraint=name,
-            values=values,
-            variables=tuple(given.get("variables", ())),
-            project_every=given.get("project_every", 1),
-            rate=given.get("rate", 1.0),
-        ),
-    )
+        raise ValueError(
+            f"--{extra[0]}={_written(given[extra[0]])} needs a schedule; add --schedule=cosine, or leave it out."
+        )
+    rule = {flag: given[flag] for flag in RULE_FLAGS if flag in given and flag != "constraint"}
+    for flag in ("variables", "layer_type"):
+        rule[flag] = tuple(rule.get(flag, ()))
+    if "group" in rule and rule["group"] not in GROUPINGS:
+        rule["group"] = _axes(rule["group"])
+    return (RuleSettings(constraint=",".join(names), values=values, **rule),)
+
+
+def _axes(text: str) -> str | tuple[int, ...]:
+    """The axes that `--group` names, or the text itself, which is then unknown."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        return text
 
 
 def _schedule_settings(name: str, options: dict[str, Any], field: str, final: float | None) -> ScheduleSettings:
@@ -186,7 +210,7 @@ def _hyperparameters() -> dict[str, list[tuple[str, dataclasses.Field]]]:
     """Hyperparameter -> the constraints that take it."""
     takers: dict[str, list[tuple[str, dataclasses.Field]]] = {}
     for name, constraint in constraints.REGISTRY.items():
-        for field in constraint.hyperparameters():
+        for field in (*constraint.hyperparameters(), *constraint.options()):
             takers.setdefault(field.name, []).append((name, field))
     return takers
 

@@ -13,8 +13,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from constraints.base import GROUPINGS
 from trainer import timeline
 
+# What becomes of the optimizer's state of weights that a projection moved; what each means, `trainer.slots` tells.
+OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
+SPREADS = ("erk", "uniform")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 RESUME = ("auto", "never", "must")
 
@@ -54,22 +58,75 @@ class RuleSettings:
     """One constraint on some variables.
 
     Attributes:
-      constraint: a key of `constraints.REGISTRY`.
-      values: hyperparameter -> number or `ScheduleSettings`; those left out keep the constraint's defaults.
+      constraint: a key of `constraints.REGISTRY`, or several joined by commas: the intersection of these sets.
+      values: hyperparameter -> number, `ScheduleSettings` or, for an option, whole numbers; those left out keep the
+        constraint's defaults. Of several sets, `box.max_value` is one set's own, `max_value` that of all that take it.
       variables: patterns over variable paths; empty means every kernel.
       project_every: the weights are projected every so many steps, and after the last one.
       rate: share of the way to the projection that is taken each time, in (0, 1].
+      layer_type: classes of layers whose variables are meant; empty means all.
+      group: the weights that share one norm, one of `constraints.base.GROUPINGS` or axes; None: the constraint's own.
+      with_bias: whether a unit's bias belongs to its kernel's group.
+      spread: how a sparsity is spread over layers, see `trainer.spread`; None: the same for all.
+      begin: the step from which the rule holds, as text; None: the first.
+      end: the step at which it ends, as text; None: it holds to the end.
+      optimizer_state: what becomes of the optimizer's state of projected weights, see `trainer.targets`.
+      pattern_from: for `mask`, a run directory whose newest checkpoint tells which weights are zero.
+      source: where it was written, such as a file and a number, for messages; empty for flags.
     """
 
     constraint: str = "none"
-    values: Mapping[str, float | ScheduleSettings] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, float | ScheduleSettings | tuple[int, ...]] = dataclasses.field(default_factory=dict)
     variables: tuple[str, ...] = ()
     project_every: int = 1
     rate: float = 1.0
+    layer_type: tuple[str, ...] = ()
+    group: str | tuple[int, ...] | None = None
+    with_bias: bool = False
+    spread: str | None = None
+    begin: str | int | None = None
+    end: str | int | None = None
+    optimizer_state: str = "keep"
+    pattern_from: str | None = None
+    source: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_number("project_every", self.project_every, {"minimum": 1})
         check_number("rate", self.rate, {"above": 0, "maximum": 1})
+        for name in ("begin", "end"):
+            if getattr(self, name) is not None:
+                timeline.parse(getattr(self, name), name)
+        for name, choices in (("group", GROUPINGS), ("spread", SPREADS), ("optimizer_state", OPTIMIZER_STATES)):
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in choices:
+                axes = " or axes such as 0,1" if name == "group" else ""
+                raise ValueError(f"{name}={value} is not known; choose from {', '.join(choices)}{axes}.")
+        self._check_fits()
+
+    def written(self, key: str, value: Any) -> str:
+        """A setting as the user wrote it, as a flag or as a key of a file."""
+        return f"`{key}` = {value!r}" if self.source else f"--{key}={value}"
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the rule's sets, most often one."""
+        return tuple(self.constraint.split(","))
+
+    def _check_fits(self) -> None:
+        """Raises ValueError for settings that contradict each other."""
+        if self.with_bias and self.group not in (None, "unit"):
+            raise ValueError(f"with_bias joins a unit's bias to its kernel; with group={self.group} there is no unit.")
+        if self.spread is not None and self.group == "network":
+            raise ValueError(
+                f"spread={self.spread} shares a sparsity out to layers, which group=network does by magnitude; "
+                "leave one of the two out."
+            )
+        if self.pattern_from is not None and "mask" not in self.sets:
+            raise ValueError(
+                f"pattern_from={self.pattern_from} means nothing to {self.constraint}; it belongs to mask."
+            )
+        if self.optimizer_state != "keep" and self.constraint == "none":
+            raise ValueError(f"optimizer_state={self.optimizer_state} means nothing to none, which projects nothing.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +187,13 @@ class Config:
             object.__setattr__(self, "epochs", DEFAULT_EPOCHS)
         if self.overwrite and self.resume == "must":
             raise ValueError("--overwrite deletes the run that --resume=must is to continue; give one of the two.")
+        without_momentum = self.optimizer in ("rmsprop", "sgd") and self.momentum == 0
+        for rule in self.rules:
+            if rule.optimizer_state in ("mask", "tangent") and without_momentum:
+                raise ValueError(
+                    f"optimizer_state={rule.optimizer_state} needs a momentum, which --optimizer={self.optimizer} "
+                    f"--momentum={self.momentum:g} does not keep; give it one, or leave optimizer_state out."
+                )
         for name in ("momentum", "weight_decay"):
             takers = {"momentum": ("rmsprop", "sgd"), "weight_decay": ("adamw",)}[name]
             default = type(self).__dataclass_fields__[name].default
@@ -142,6 +206,8 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """What the run computes, as plain JSON values: two commands with the same identity are the same run."""
         everything = json.loads(json.dumps(dataclasses.asdict(self)))
+        for rule in everything["rules"]:
+            del rule["source"]
         return {name: value for name, value in everything.items() if name not in CIRCUMSTANCES}
 
     def directory(self) -> str:
@@ -149,7 +215,7 @@ class Config:
         if self.run_dir is not None:
             return self.run_dir
         digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
-        rules = "+".join(rule.constraint for rule in self.rules[:3])
+        rules = "+".join(rule.constraint.replace(",", "+") for rule in self.rules[:3])
         return f"runs/{rules}-{self.model}-{self.dataset.replace('/', '_').replace(':', '_')}-{digest}"
 
 

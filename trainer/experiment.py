@@ -12,13 +12,15 @@ import keras
 import tensorflow as tf
 
 import models
-from constraints import REGISTRY, measures
-from trainer import batches, data, devices, groups, optimizers, rules
+from constraints import REGISTRY, Constraint, measures
+from trainer import batches, data, devices, groups, optimizers, patterns, rules
 from trainer.checkpoints import Progress
 from trainer.config import Config
 from trainer.projector import Projector
+from trainer.slots import Slots
 from trainer.steps import Steps
 from trainer.table import table
+from trainer.targets import Target
 from trainer.timeline import Timeline
 
 # Examples in one batch of an evaluation, per replica.
@@ -35,7 +37,7 @@ class Experiment:
     strategy: tf.distribute.Strategy
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    targets: list[rules.Target]
+    targets: list[Target]
     steps: Steps
     train_source: batches.Source
     state: Progress
@@ -69,20 +71,27 @@ def build(config: Config) -> Experiment:
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         num_outputs = 1 if dataset.num_classes == 2 else dataset.num_classes
-        model = models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options)
+
+        def network() -> keras.Model:
+            return models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options)
+
+        model = network()
         targets = rules.match(config.rules, model, timeline)
         for target in targets:
-            if config.l1 or config.l2:
-                target.variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+            for variable in target.variables if config.l1 or config.l2 else ():
+                variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
+        patterns.take(targets, config.rules, model, network)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy)
     steps = Steps(
         strategy=strategy,
         model=model,
         optimizer=optimizer,
-        projector=Projector(targets, timeline.total_steps),
+        projector=Projector(
+            targets, timeline.total_steps, Slots(optimizer, model.trainable_variables), optimizer._learning_rate
+        ),
         train_source=train_source,
         eval_source=batches.source(dataset.eval, eval_batch, config.seed, strategy),
         batch_size=config.batch_size,
@@ -93,27 +102,67 @@ def build(config: Config) -> Experiment:
 
 
 def variable_table(experiment: Experiment) -> str:
-    """The table of all trainable variables: path, shape, rule, groups, bound, norm, sparsity."""
-    targets = {target.variable.path: target for target in experiment.targets}
+    """The table of all trainable variables, and of what joins several: path, shape, rule, groups, bound, norm, zeros.
+
+    Of rules that take turns on a variable, the first that holds from now on is shown.
+    """
+    now = int(experiment.optimizer.iterations.numpy())
+    upcoming = [target for target in experiment.targets if target.end is None or target.end > now]
+    of_variable = {variable.path: target for target in reversed(upcoming) for variable in target.variables}
     rows = []
     for layer, variable in groups.owners(experiment.model):
-        target = targets.get(variable.path)
-        axes = groups.fan_in_axes(layer, variable)
-        constraint = target.constraint.at(experiment.optimizer.iterations.value) if target else REGISTRY["none"]()
-        weights = tf.convert_to_tensor(variable)
-        norms = constraint.norm(weights, axes=axes).numpy()
+        target = of_variable.get(variable.path)
+        if target is None or len(target.variables) > 1:
+            free = REGISTRY["none"](axis=groups.fan_in_axes(layer, variable))
+            rows.append(_row(variable.path, variable.shape, target, free, tf.convert_to_tensor(variable)))
+        else:
+            constraint = target.constraint.at(now)
+            rows.append(_row(variable.path, variable.shape, target, constraint, target.weights()))
+    for target in upcoming:
+        if len(target.variables) > 1:
+            label = " + ".join(variable.path for variable in target.variables[:3])
+            label += f" + {len(target.variables) - 3} more" if len(target.variables) > 3 else ""
+            weights = target.weights()
+            rows.append(_row(f"{target.label}: {label}", weights.shape, target, target.constraint.at(now), weights))
+    return table(["variable", "shape", "rule", "groups", "bound", "largest norm", "exact zeros"], rows)
+
+
+def rules_table(experiment: Experiment) -> str:
+    """The table of what each rule takes: variables, groups, times, and bounds at the run's start, middle and end."""
+    last = experiment.timeline.total_steps
+    rows = []
+    for target in sorted(experiment.targets, key=lambda target: target.rule):
         rows.append(
             [
-                variable.path,
-                "x".join(map(str, variable.shape)),
-                target.name if target and target.name != "none" else "",
-                str(norms.size),
-                " ".join(f"{float(value):g}" for value in constraint.bounds().values()) or "-",
-                f"{norms.max(initial=0):.4g}",
-                f"{float(measures.sparsity(weights)):.1%}",
+                str(target.rule),
+                target.name,
+                " + ".join(variable.path for variable in target.variables),
+                target.grouping,
+                f"{target.num_groups:,}",
+                f"{target.begin:,} to {last if target.end is None else target.end:,}",
+                str(target.project_every),
+                *(_bounds(target.constraint.at(step)) for step in (0, last // 2, last)),
             ]
         )
-    return table(["variable", "shape", "rule", "groups", "bound", "largest norm", "exact zeros"], rows)
+    header = ["rule", "constraint", "variables", "group", "groups", "steps", "every", "at the start", "middle", "end"]
+    return table(header, rows)
+
+
+def _row(label: str, shape: Any, target: Target | None, constraint: Constraint, weights: tf.Tensor) -> list[str]:
+    norms = constraint.norm(weights).numpy()
+    return [
+        label,
+        "x".join(map(str, shape)),
+        target.name if target and target.name != "none" else "",
+        str(constraint.num_groups(weights.shape)),
+        _bounds(constraint),
+        f"{norms.max(initial=0):.4g}",
+        f"{float(measures.sparsity(weights)):.1%}",
+    ]
+
+
+def _bounds(constraint: Constraint) -> str:
+    return " ".join(f"{float(value):g}" for value in constraint.bounds().values()) or "-"
 
 
 def facts(experiment: Experiment) -> dict[str, Any]:

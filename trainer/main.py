@@ -43,6 +43,7 @@ def _main(argv: list[str]) -> int:
         built = experiment.build(config)
         say(experiment.variable_table(built))
         if config.dry_run:
+            say(experiment.rules_table(built))
             return 0
         training = session.Session(built, directory)
         training.begin(cli.as_flagfile(run_dir=str(directory.path)))

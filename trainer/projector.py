@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from constraints import measures, numerics
-from trainer.rules import Target
+from constraints import Constraint, measures, numerics
+from trainer.slots import Slots
+from trainer.targets import Target
 
-# Measures of one variable, in the order of the vector that `measured` returns; its bounds follow them.
+# Measures of one target, in the order of the vector that `measured` returns; its bounds follow them.
 MEASURES = ("sparsity", "norm_mean", "norm_max", "distance", "active")
 
 
 class Projector:
-    """Moves each target's variable to the nearest feasible point.
+    """Moves each target's weights to the nearest feasible point.
 
     Everything here is a function of the step and of a replica's own copy of the weights. The copies are equal and the
     projections deterministic, so the copies stay equal without a word between replicas.
@@ -22,17 +23,34 @@ class Projector:
     Args:
       targets: the variables and their rules.
       total_steps: the last step; it always projects, and fully, so that a run ends feasible.
+      slots: the optimizer's state, for rules that change it.
+      learning_rate: a function of the step, which proximal maps are stepped by.
     """
 
-    def __init__(self, targets: Sequence[Target], total_steps: int):
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        total_steps: int,
+        slots: Slots | None = None,
+        learning_rate: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ):
         self._targets = [target for target in targets if target.name != "none"]
         self._measured = list(targets)
         self._total_steps = total_steps
+        self._slots = slots
+        self._learning_rate = learning_rate
 
     def project_fully(self, step: tf.Tensor) -> None:
-        """Projects every variable whatever its interval and rate: to the feasible point that training starts from."""
+        """Projects every variable whatever its interval and rate: to the feasible point that training starts from.
+
+        A proximal map makes steps, and no first one: its weights stay.
+        """
         for target in self._targets:
-            target.variable.assign(_projection(target, target.variable.value, step))
+            if target.constraint.proximal:
+                continue
+            weights = target.weights()
+            nearest = target.constraint.at(step).projected(weights)
+            _assign(target, nearest if target.always else tf.where(target.holds(step), nearest, weights))
 
     def project(self, step: tf.Tensor, measure: tf.Tensor) -> tf.Tensor:
         """Projects the variables that are due.
@@ -47,15 +65,16 @@ class Projector:
         last = tf.equal(step, self._total_steps)
         pairs = []
         for target in self._measured:
-            before = after = tf.convert_to_tensor(target.variable)
+            before = after = target.weights()
             if target.name != "none":
                 after = self._projected(target, before, step, last)
-                target.variable.assign(after)
+                _assign(target, after)
             pairs.append((before, after))
+        self._remember(step)
         return tf.cond(measure, numerics.rarely(lambda: self._rows(pairs, step)), self._nothing)
 
     def num_rows(self) -> int:
-        """Number of measured variables."""
+        """Number of measured targets."""
         return len(self._measured)
 
     def width(self) -> int:
@@ -63,26 +82,49 @@ class Projector:
         return len(MEASURES) + max((len(target.constraint.bounds()) for target in self._measured), default=0)
 
     def _projected(self, target: Target, before: tf.Tensor, step: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        def fully() -> tf.Tensor:
-            return _projection(target, before, step)
+        def move() -> tf.Tensor:
+            constraint = self._at(target, step)
+            after = constraint.projected(before)
+            rate: tf.Tensor | float = target.rate
+            if target.rate != 1.0 and not constraint.proximal:
+                rate = tf.where(last, 1.0, target.rate)
+                # Fully means to the very bits of the projection, which a weighted mean might miss.
+                partly = before + tf.cast(rate, before.dtype) * (after - before)
+                after = tf.where(last, after, partly)
+            if self._slots is not None:
+                self._slots.update(target, constraint, before, after, rate)
+            return after
 
-        def partly() -> tf.Tensor:
-            if target.rate == 1.0:
-                return fully()
-            return before + tf.cast(target.rate, before.dtype) * (fully() - before)
+        if target.project_every == 1 and target.always:
+            return move()
+        due = tf.equal(step % target.project_every, 0) | last
+        return tf.cond(due & target.holds(step), move, lambda: before)
 
-        after = partly if target.rate == 1.0 else _either(last, fully, partly)
-        if target.project_every == 1:
-            return after()
-        due = tf.equal(step % target.project_every, 0)
-        return tf.cond(due | last, after, lambda: before)
+    def _at(self, target: Target, step: tf.Tensor) -> Constraint:
+        """The target's set at a step; a proximal map with the length of all steps since its last turn."""
+        constraint = target.constraint.at(step)
+        if not constraint.proximal or self._learning_rate is None:
+            return constraint
+        # The optimizer counted this step already when the rate it used is asked for.
+        rate = tf.cast(self._learning_rate(step - 1), tf.float64)
+        steps = tf.cast((step - 1) % target.project_every + 1, tf.float64)
+        return constraint.stepped(rate * steps * target.rate)
+
+    def _remember(self, step: tf.Tensor) -> None:
+        """Takes the zeros that a later rule is to keep, as the rules before it left them."""
+        for target in self._targets:
+            if target.pattern is not None and target.pattern_step is not None:
+                pattern, weights = target.pattern, target.weights()
+                now = tf.equal(step, target.pattern_step)
+                pattern.assign(tf.where(now, numerics.magnitude_bits(weights) > 0, tf.convert_to_tensor(pattern)))
 
     def _rows(self, pairs: Sequence[tuple[tf.Tensor, tf.Tensor]], step: tf.Tensor) -> tf.Tensor:
         rows = []
         for target, (before, after) in zip(self._measured, pairs, strict=True):
-            constraint = target.constraint.at(step)
-            values = measures.measure(constraint, before, after, target.axes)
-            numbers = [values[name] for name in MEASURES] + [constraint.value(name) for name in constraint.bounds()]
+            constraint = self._at(target, step)
+            values = measures.measure(constraint, before, after)
+            bounds = target.constraint.at(step)
+            numbers = [values[name] for name in MEASURES] + [bounds.value(name) for name in bounds.bounds()]
             rows.append(tf.pad(tf.stack(numbers), [[0, self.width() - len(numbers)]]))
         return tf.stack(rows) if rows else self._nothing()
 
@@ -90,9 +132,6 @@ class Projector:
         return tf.zeros([self.num_rows(), self.width()], tf.float64)
 
 
-def _projection(target: Target, weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    return target.constraint.at(step)(weights, axes=target.axes)
-
-
-def _either(condition: tf.Tensor, yes: Callable, no: Callable) -> Callable:
-    return lambda: tf.cond(condition, yes, no)
+def _assign(target: Target, weights: tf.Tensor) -> None:
+    for variable, value in zip(target.variables, target.join.split(weights), strict=True):
+        variable.assign(value)

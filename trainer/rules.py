@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 import constraints
-from constraints import schedules
-from constraints.base import Constraint
-from trainer import groups
+from constraints import Constraint, schedules
+from constraints.intersection import Intersection
+from constraints.joint import Joint
+from constraints.mask import Mask
+from trainer import groups, spread, targets
 from trainer.config import RuleSettings, ScheduleSettings
+from trainer.targets import Target
 from trainer.timeline import Timeline
 
 KERNELS = ("*kernel", "embeddings")
 
+# Steps, over a run, at which sets with schedules are seen to have a point in common.
+_LOOKS = 21
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Target:
-    """A variable and the rule it obeys.
-
-    Attributes:
-      rule: number of the rule, from 1.
-      name: the constraint's key in the registry.
-      variable: a trainable variable of the model.
-      axes: the axes whose weights share one norm.
-      constraint: the set, its hyperparameters numbers or functions of the step.
-      project_every: steps between projections.
-      rate: share of the way to the projection.
-    """
-
-    rule: int
-    name: str
-    variable: keras.Variable
-    axes: tuple[int, ...]
-    constraint: Constraint
-    project_every: int
-    rate: float
-
-    @property
-    def num_groups(self) -> int:
-        """Number of groups of weights that share one norm."""
-        count = 1
-        for axis, size in enumerate(self.variable.shape):
-            count *= 1 if axis in self.axes else size
-        return count
+Owned = tuple[keras.layers.Layer, keras.Variable]
 
 
 def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline) -> list[Target]:
@@ -59,45 +38,42 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
       timeline: the length of the run, which percentages and epochs refer to.
 
     Returns:
-      One target for each matched variable, in the model's order.
+      The targets in the model's order, one for each matched variable or for those that a rule joins.
 
     Raises:
-      ValueError: a pattern matches nothing, two rules claim one variable, or a hyperparameter is out of range.
+      ValueError: a pattern matches nothing, two rules claim one variable at the same time, a set cannot take a
+        variable's shape or groups, its sets do not meet, or a hyperparameter is out of range.
     """
     owned = list(groups.owners(model))
-    targets: dict[str, Target] = {}
+    heads = groups.attention_heads(model)
+    order = {variable.path: place for place, (_, variable) in enumerate(owned)}
+    made: list[Target] = []
     for number, rule in enumerate(rules, start=1):
         try:
-            constraint = build_constraint(rule, timeline)
-            claimed = _matched(rule, owned)
+            for target in _targets(number, rule, owned, heads, timeline, several=len(rules) > 1):
+                _check_unclaimed(target, made)
+                made.append(target)
         except ValueError as error:
-            raise ValueError(f"rule {number} ({rule.constraint}): {error}" if len(rules) > 1 else str(error)) from None
-        for layer, variable in claimed:
-            earlier = targets.get(variable.path)
-            if earlier is not None:
-                raise ValueError(
-                    f"`{variable.path}` is claimed by rule {earlier.rule} ({earlier.name}) and rule {number} "
-                    f"({rule.constraint}); narrow the `variables` of one of them."
-                )
-            targets[variable.path] = Target(
-                rule=number,
-                name=rule.constraint,
-                variable=variable,
-                axes=groups.fan_in_axes(layer, variable),
-                constraint=constraint,
-                project_every=rule.project_every,
-                rate=rule.rate,
-            )
-    return [targets[variable.path] for _, variable in owned if variable.path in targets]
+            where = rule.source or (f"rule {number}" if len(rules) > 1 else "")
+            raise ValueError(f"{where} ({rule.constraint}): {error}" if where else str(error)) from None
+    return sorted(made, key=lambda target: (order[target.variables[0].path], target.begin))
 
 
 def build_constraint(rule: RuleSettings, timeline: Timeline) -> Constraint:
-    """Makes the constraint of a rule, its schedules laid out over the run."""
-    values: dict[str, Any] = {
-        name: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
-        for name, value in rule.values.items()
-    }
-    return constraints.REGISTRY[rule.constraint](**values)
+    """Makes the constraint of a rule, its schedules laid out over the run; of several sets, their intersection."""
+    parts: list[Any] = []
+    for name in rule.sets:
+        values: dict[str, Any] = {
+            field: build_schedule(value, timeline) if isinstance(value, ScheduleSettings) else value
+            for field, value in _values_of(name, rule).items()
+        }
+        parts.append(constraints.REGISTRY[name](**values))
+    penalties = [name for name, part in zip(rule.sets, parts, strict=True) if part.proximal]
+    if penalties and len(parts) > 1:
+        raise ValueError(
+            f"{penalties[0]} is a penalty, which has no points in common with a set; give it a rule of its own."
+        )
+    return parts[0] if len(parts) == 1 else Intersection(tuple(parts))
 
 
 def build_schedule(settings: ScheduleSettings, timeline: Timeline) -> schedules.Schedule:
@@ -107,7 +83,7 @@ def build_schedule(settings: ScheduleSettings, timeline: Timeline) -> schedules.
     if "boundaries" in options:
         options["boundaries"] = tuple(timeline.step(text, "boundaries") for text in options["boundaries"])
     elif settings.name != "constant":
-        options["begin"], options["end"] = _span(options, timeline)
+        options["begin"], options["end"] = _span(options.get("begin"), options.get("end"), timeline)
     return make(**options)
 
 
@@ -116,19 +92,167 @@ def matches(path: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"*/{pattern}")
 
 
-def _matched(
-    rule: RuleSettings, owned: Sequence[tuple[keras.layers.Layer, keras.Variable]]
-) -> list[tuple[keras.layers.Layer, keras.Variable]]:
+def _targets(
+    number: int, rule: RuleSettings, owned: Sequence[Owned], heads: dict[int, int], timeline: Timeline, several: bool
+) -> list[Target]:
+    """The targets of one rule."""
+    constraint = build_constraint(rule, timeline)
+    claimed = _matched(rule, owned)
+    grouping = rule.group or constraint.grouping
+    if isinstance(grouping, str) and grouping not in constraint.groupings:
+        raise ValueError(
+            f"{rule.written('group', grouping)} means nothing to {rule.constraint}; "
+            f"it takes {', '.join(constraint.groupings)}."
+        )
+    begin, end = _window(rule, timeline)
+
+    def target(label: str, variables: Sequence[keras.Variable], join: targets.Join, placed: Constraint) -> Target:
+        shape = join.join([tf.zeros(variable.shape) for variable in variables]).shape
+        try:
+            placed.check_shape(shape)
+            _check_meets(placed, shape, timeline.total_steps)
+        except ValueError as error:
+            raise ValueError(f"`{label}`: {error}") from None
+        pattern = None
+        if "mask" in rule.sets:
+            pattern = tf.Variable(tf.ones(shape, tf.bool), trainable=False)
+            placed = _keeping(placed, pattern)
+        return Target(
+            rule=number,
+            name=rule.constraint,
+            label=label,
+            variables=tuple(variables),
+            join=join,
+            constraint=placed,
+            project_every=rule.project_every,
+            rate=rule.rate,
+            begin=begin,
+            end=end,
+            optimizer_state=rule.optimizer_state,
+            grouping=grouping if isinstance(grouping, str) else ",".join(map(str, grouping)),
+            pattern=pattern,
+            # What the rules before it left, if there is a step before it, and no other run to take it from.
+            pattern_step=begin - 1 if begin > 1 and rule.pattern_from is None else None,
+        )
+
+    if grouping == "network":
+        return [target(f"network_{number}" if several else "network", *_network(constraint, claimed))]
+    budgets = spread.shares(rule, constraint, [variable for _, variable in claimed])
+    made = []
+    for (layer, variable), budget in zip(claimed, budgets, strict=True):
+        own = groups.grouped(layer, variable, grouping, budget, heads)
+        bias = _bias(layer, variable) if rule.with_bias else None
+        if bias is None:
+            placed = _placed(budget, own.axes, own.each)
+            join = targets.alone(own.view, tuple(variable.shape))
+            made.append(target(variable.path, [variable], join, placed))
+        else:
+            join = targets.with_bias(variable, own.axes, bias)
+            made.append(target(variable.path, [variable, bias], join, _placed(budget, (0,))))
+    if rule.with_bias and all(len(one.variables) == 1 for one in made):
+        raise ValueError(f"with_bias: none of {', '.join(one.label for one in made)} has a bias; leave with_bias out.")
+    return made
+
+
+def _network(constraint: Constraint, claimed: Sequence[Owned]) -> tuple[list[keras.Variable], targets.Join, Constraint]:
+    """All claimed variables as one group, or all their units as one budget."""
+    variables = [variable for _, variable in claimed]
+    shapes = [tuple(variable.shape) for variable in variables]
+    if groups.joins_units(constraint):
+        axes = [groups.fan_in_axes(layer, variable) for layer, variable in claimed]
+        return variables, targets.side_by_side(shapes, axes), _placed(constraint, (0,))
+    return variables, targets.flat(shapes), constraint
+
+
+def _bias(layer: keras.layers.Layer, kernel: keras.Variable) -> keras.Variable | None:
+    """The bias of a layer's units, for the kernel that brings the layer's input to them."""
+    bias = getattr(layer, "bias", None)
+    return bias if bias is not None and kernel.name == "kernel" else None
+
+
+def _check_unclaimed(target: Target, earlier: Sequence[Target]) -> None:
+    """Raises ValueError where another rule holds for the same variable at the same time."""
+    for other in earlier:
+        both = {variable.path for variable in target.variables} & {variable.path for variable in other.variables}
+        apart = (other.end is not None and other.end <= target.begin) or (
+            target.end is not None and target.end <= other.begin
+        )
+        if both and not apart:
+            raise ValueError(
+                f"`{min(both)}` is claimed by rule {other.rule} ({other.name}) and rule {target.rule} ({target.name}); "
+                "narrow the `variables` of one of them, let one end before the other begins, or write both as one "
+                f'rule: constraint = ["{other.name}", "{target.name}"].'
+            )
+
+
+def _matched(rule: RuleSettings, owned: Sequence[Owned]) -> list[Owned]:
+    typed = [pair for pair in owned if _is_of_type(pair[0], rule.layer_type)]
+    if not typed:
+        kinds = ", ".join(sorted({type(layer).__name__ for layer, _ in owned}))
+        raise ValueError(
+            f"{rule.written('layer_type', ','.join(rule.layer_type))} matches no layer with trainable weights; "
+            f"they are {kinds}."
+        )
     for pattern in rule.variables or KERNELS[:1]:
-        if not any(matches(variable.path, pattern) for _, variable in owned):
-            paths = ", ".join(variable.path for _, variable in owned)
-            raise ValueError(f"--variables={pattern} matches no trainable variable; the paths are {paths}.")
+        if not any(matches(variable.path, pattern) for _, variable in typed):
+            paths = ", ".join(variable.path for _, variable in typed)
+            raise ValueError(
+                f"{rule.written('variables', pattern)} matches no trainable variable; the paths are {paths}."
+            )
     patterns = rule.variables or KERNELS
-    return [pair for pair in owned if any(matches(pair[1].path, pattern) for pattern in patterns)]
+    return [pair for pair in typed if any(matches(pair[1].path, pattern) for pattern in patterns)]
 
 
-def _span(options: Mapping[str, Any], timeline: Timeline) -> tuple[int, int]:
-    begin_text, end_text = options.get("begin", 0), options.get("end", "100%")
+def _is_of_type(layer: keras.layers.Layer, names: Sequence[str]) -> bool:
+    """Whether a layer is of one of the named types, itself or by inheritance; without names every layer is."""
+    kinds = {kind.__name__ for kind in type(layer).__mro__ if issubclass(kind, keras.layers.Layer)}
+    return not names or bool(kinds & set(names))
+
+
+def _values_of(name: str, rule: RuleSettings) -> dict[str, Any]:
+    """A set's values: those meant for all sets of the rule that take them, then its own."""
+    kind = constraints.REGISTRY[name]
+    taken = {field.name for field in (*kind.hyperparameters(), *kind.options())}
+    shared = {field: value for field, value in rule.values.items() if field in taken}
+    return shared | {
+        field.removeprefix(f"{name}."): value for field, value in rule.values.items() if field.startswith(f"{name}.")
+    }
+
+
+def _placed(constraint: Any, axes: tuple[int, ...] | None, each: tuple[int, ...] = ()) -> Constraint:
+    """The constraint with its groups; several sets share them."""
+    if isinstance(constraint, Intersection):
+        parts = tuple(_placed(part, None, each) for part in constraint.parts)
+        return dataclasses.replace(constraint, parts=parts, axis=axes)
+    own = {"each": each} if each and isinstance(constraint, Joint) else {}
+    return dataclasses.replace(constraint, axis=axes, **own)
+
+
+def _keeping(constraint: Any, pattern: tf.Variable) -> Constraint:
+    """The constraint with the pattern of zeros that its mask keeps."""
+    if isinstance(constraint, Intersection):
+        return dataclasses.replace(constraint, parts=tuple(_keeping(part, pattern) for part in constraint.parts))
+    return dataclasses.replace(constraint, pattern=pattern) if isinstance(constraint, Mask) else constraint
+
+
+def _check_meets(constraint: Constraint, shape: tf.TensorShape, total_steps: int) -> None:
+    """Raises ValueError where several sets have no point in common, at any of some steps of their schedules."""
+    if isinstance(constraint, Intersection):
+        moving = [value for value in constraint.bounds().values() if isinstance(value, schedules.Schedule)]
+        steps = sorted({0, *(int(step) for step in np.linspace(0, total_steps, _LOOKS))}) if moving else [0]
+        constraint.check_meets(shape, steps=steps)
+
+
+def _window(rule: RuleSettings, timeline: Timeline) -> tuple[int, int | None]:
+    """The steps a rule holds at: from the first up to the second, or to the end of the run."""
+    if rule.begin is None and rule.end is None:
+        return 0, None
+    begin, end = _span(rule.begin, rule.end, timeline)
+    return begin, None if end == timeline.total_steps else end
+
+
+def _span(begin_text: Any, end_text: Any, timeline: Timeline) -> tuple[int, int]:
+    begin_text, end_text = 0 if begin_text is None else begin_text, "100%" if end_text is None else end_text
     begin, end = timeline.step(begin_text, "begin"), timeline.step(end_text, "end")
     if begin >= end:
         raise ValueError(

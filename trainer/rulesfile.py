@@ -6,15 +6,28 @@ import dataclasses
 import difflib
 import inspect
 import tomllib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import constraints
 from constraints import schedules
 from trainer import timeline
 from trainer.config import RuleSettings, ScheduleSettings
 
-KEYS = ("constraint", "variables", "project_every", "rate")
+KEYS = (
+    "constraint",
+    "variables",
+    "layer_type",
+    "group",
+    "with_bias",
+    "spread",
+    "begin",
+    "end",
+    "project_every",
+    "rate",
+    "optimizer_state",
+    "pattern_from",
+)
 
 
 @dataclasses.dataclass
@@ -68,16 +81,31 @@ def load(path: str) -> tuple[RuleSettings, ...]:
     return tuple(_rule(table, f"{path}, rule {number}") for number, table in enumerate(tables, start=1))
 
 
-def scheduled_field(constraint: str) -> str:
-    """The hyperparameter that a schedule drives when only one is named: the constraint's bound.
+def fields_of(names: Sequence[str]) -> dict[str, dataclasses.Field]:
+    """The hyperparameters and options that sets take, the first set's first.
+
+    Args:
+      names: keys of the registry.
+    """
+    kinds = [constraints.REGISTRY[name] for name in names]
+    return {field.name: field for kind in kinds for field in (*kind.hyperparameters(), *kind.options())}
+
+
+def scheduled_field(names: Sequence[str]) -> str:
+    """The hyperparameter that a schedule drives when only one is named: the first set's bound.
+
+    Args:
+      names: keys of the registry.
 
     Raises:
-      ValueError: the constraint has no hyperparameter.
+      ValueError: the sets have no hyperparameter.
     """
-    bounds = constraints.REGISTRY[constraint]().bounds()
-    if not bounds:
-        raise ValueError(f"--constraint={constraint} has no value that a schedule could change; leave --schedule out.")
-    return next(iter(bounds))
+    numbers = [name for name, field in fields_of(names).items() if "help" in field.metadata]
+    if not numbers:
+        raise ValueError(
+            f"--constraint={','.join(names)} has no value that a schedule could change; leave --schedule out."
+        )
+    return numbers[0]
 
 
 def schedule_settings(table: Mapping[str, Any]) -> ScheduleSettings:
@@ -117,36 +145,101 @@ def _rule(table: Any, where: str) -> RuleSettings:
             raise ValueError("is not a table; write [[rule]] above its keys")
         if "constraint" not in table:
             raise ValueError(f"has no `constraint`; choose from {', '.join(constraints.REGISTRY)}")
-        name = _one_of("constraint", table["constraint"], constraints.REGISTRY)
-        own = tuple(field.name for field in constraints.REGISTRY[name].hyperparameters())
-        values = {}
+        names = _sets(table["constraint"])
+        own = fields_of(names)
+        values: dict[str, Any] = {}
         for key, value in table.items():
             if key in own:
-                values[key] = schedule_settings(value) if _is_schedule(value) else _number(key, value)
+                values[key] = _value(key, own[key], value)
+            elif len(names) > 1 and key in names:
+                values |= _values_of_one(key, value)
             elif key not in KEYS:
-                raise ValueError(f"has a key `{key}` that {name} does not take; it takes {', '.join((*KEYS, *own))}")
-        project_every = table.get("project_every", 1)
-        if not isinstance(project_every, int) or isinstance(project_every, bool):
-            raise ValueError(f"has project_every = {project_every!r}; expected a whole number of steps")
+                raise ValueError(
+                    f"has a key `{key}` that {' and '.join(names)} {'does' if len(names) == 1 else 'do'} not take; "
+                    f"expected {', '.join((*KEYS, *own))}"
+                )
         return RuleSettings(
-            constraint=name,
+            constraint=",".join(names),
             values=values,
-            variables=_patterns(table["variables"]) if "variables" in table else (),
-            project_every=project_every,
+            variables=_texts("variables", table["variables"], "a pattern over paths") if "variables" in table else (),
+            layer_type=_texts("layer_type", table["layer_type"], "a class of layers") if "layer_type" in table else (),
+            project_every=_typed(table, "project_every", int, "a whole number of steps", 1),
             rate=_number("rate", table.get("rate", 1.0)),
+            group=_group(table.get("group")),
+            with_bias=_typed(table, "with_bias", bool, "true or false", False),
+            optimizer_state=_typed(table, "optimizer_state", str, "a name", "keep"),
+            spread=_typed(table, "spread", str, "a name", None),
+            pattern_from=_typed(table, "pattern_from", str, "the path of a run directory", None),
+            source=where,
+            begin=_place("begin", table.get("begin")),
+            end=_place("end", table.get("end")),
         )
     except ValueError as error:
         message = str(error)
         raise ValueError(f"{where}: {message if message.endswith('.') else message + '.'}") from None
 
 
-def _patterns(value: Any) -> tuple[str, ...]:
-    patterns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
-    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
-        raise ValueError(f"has variables = {value!r}; expected a pattern over paths, or a list of them")
-    if not patterns:
-        raise ValueError("has an empty list of variables; leave `variables` out for every kernel")
-    return patterns
+def _sets(value: Any) -> list[str]:
+    """The names of a rule's sets: one, or a list."""
+    names = value if isinstance(value, list) else [value]
+    if not names:
+        raise ValueError(f"has an empty list as `constraint`; choose from {', '.join(constraints.REGISTRY)}")
+    known = [_one_of("constraint", name, constraints.REGISTRY) for name in names]
+    twice = {name for name in known if known.count(name) > 1}
+    if twice:
+        raise ValueError(f"names {min(twice)} twice in `constraint` = {value!r}; name each set once")
+    return known
+
+
+def _values_of_one(name: str, table: Any) -> dict[str, Any]:
+    """`box.max_value = 1` or `box = {max_value = 1}`: values of one of several sets."""
+    own = fields_of([name])
+    if not isinstance(table, dict):
+        raise ValueError(f"has {name} = {table!r}; expected a table of {', '.join(own) or 'nothing'}")
+    for key in table:
+        if key not in own:
+            raise ValueError(f"has a key `{name}.{key}`; {name} takes {', '.join(own) or 'no value'}")
+    return {f"{name}.{key}": _value(f"{name}.{key}", own[key], value) for key, value in table.items()}
+
+
+def _value(key: str, field: dataclasses.Field, value: Any) -> Any:
+    if "option" in field.metadata:
+        several, default = value if isinstance(value, list) else [value], list(cast(Any, field.default))
+        if any(isinstance(one, bool) or not isinstance(one, int) for one in several):
+            raise ValueError(f"`{key}` = {value!r} is not a list of whole numbers such as {default}")
+        return tuple(several)
+    return schedule_settings(value) if _is_schedule(value) else _number(key, value)
+
+
+def _typed(table: Mapping[str, Any], key: str, kind: type, expected: str, default: Any) -> Any:
+    value = table.get(key, default)
+    if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise ValueError(f"has {key} = {value!r}; expected {expected}")
+    return value
+
+
+def _group(value: Any) -> str | tuple[int, ...] | None:
+    if value is None or isinstance(value, str):
+        return value
+    axes = value if isinstance(value, list) else [value]
+    if any(isinstance(axis, bool) or not isinstance(axis, int) for axis in axes):
+        raise ValueError(f"has group = {value!r}; expected a name such as unit, or axes such as [0, 1]")
+    return tuple(axes)
+
+
+def _place(key: str, value: Any) -> str | int | None:
+    if value is not None:
+        _check_option(key, value)
+    return value
+
+
+def _texts(key: str, value: Any, expected: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"has {key} = {value!r}; expected {expected}, or a list of them")
+    if not texts:
+        raise ValueError(f"has an empty list of {key}; leave `{key}` out for all of them")
+    return texts
 
 
 def _is_schedule(value: Any) -> bool:

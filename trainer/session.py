@@ -29,7 +29,10 @@ class Session:
         self._experiment = built
         self._directory = directory
         self._state = built.state
-        self._checkpoints = Checkpoints(directory.checkpoints, built.model, built.optimizer, built.state, log=say)
+        patterns = [target.pattern for target in built.targets if target.pattern is not None]
+        self._checkpoints = Checkpoints(
+            directory.checkpoints, built.model, built.optimizer, built.state, log=say, patterns=patterns
+        )
         self._summaries = summaries.Summaries(directory.path, built.targets)
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
@@ -113,7 +116,7 @@ class Session:
         if self._experiment.config.l1 or self._experiment.config.l2:
             values["penalty"] = penalty / count
         self._last = values
-        self._summaries.scalars("train", step, values | self._summaries.measures(chunk.measures.numpy()))
+        self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
         self._state.totals.assign(tf.zeros_like(self._state.totals))
 
     def _steps_per_second(self, step: int) -> float:

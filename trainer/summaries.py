@@ -27,7 +27,7 @@ from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
 from trainer.projector import MEASURES
-from trainer.rules import Target
+from trainer.targets import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
 _TOTAL_SPARSITY = "sparsity/total"
@@ -47,7 +47,8 @@ class Summaries:
     def __init__(self, directory: pathlib.Path, targets: Sequence[Target]):
         self._directory = directory
         self._targets = targets
-        self._sizes = np.array([np.prod(target.variable.shape, dtype=np.float64) for target in targets])
+        # A variable may be under several rules, one after the other.
+        self._variables = {variable.path: variable for target in targets for variable in target.variables}
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def begin(self, settings: Mapping[str, bool | int | float | str], card: str) -> None:
@@ -78,18 +79,17 @@ class Summaries:
 
         Both become metrics of the HParams dashboard, which reads no others than the evaluation's.
         """
-        zeros = sum(target.variable.numpy().size - np.count_nonzero(target.variable) for target in self._targets)
-        sparsity = {_TOTAL_SPARSITY: zeros / self._sizes.sum()} if self._targets else {}
-        self.scalars("eval", step, {**values, **sparsity})
+        self.scalars("eval", step, {**values, **self._total_sparsity()})
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars `{tag: value}` of a step into `train` or `eval`."""
         self._write(folder, step, [Summary(value=[_scalar(tag, value) for tag, value in values.items()])])
 
-    def measures(self, measured: np.ndarray) -> dict[str, float]:
-        """Names the projector's measures.
+    def measures(self, step: int, measured: np.ndarray) -> dict[str, float]:
+        """Names the projector's measures of the rules that hold at a step.
 
         Args:
+          step: the step.
           measured: [targets, width], see `trainer.projector.Projector.project`.
 
         Returns:
@@ -97,18 +97,20 @@ class Summaries:
         """
         values = {}
         for target, row in zip(self._targets, measured, strict=True):
-            path = target.variable.path
+            if not target.holds(step):
+                continue
+            path = target.label
             for name, number in zip(MEASURES, row, strict=False):
                 values[_TAGS.get(name, name + "/{path}").format(path=path)] = float(number)
             for i, field in enumerate(target.constraint.bounds()):
                 values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
-        if self._targets:
-            values[_TOTAL_SPARSITY] = float(measured[:, 0] @ self._sizes / self._sizes.sum())
-        return values
+            if len(target.variables) > 1:
+                values |= {f"sparsity/{one.path}": 1.0 - _nonzeros(one) / one.numpy().size for one in target.variables}
+        return values | self._total_sparsity()
 
     def histograms(self, step: int) -> None:
         """Writes a histogram of each measured variable, of its finite weights: NaN and infinity have no bucket."""
-        arrays = {f"weights/{target.variable.path}": target.variable.numpy() for target in self._targets}
+        arrays = {f"weights/{path}": variable.numpy() for path, variable in self._variables.items()}
         values = [_histogram(tag, w[np.isfinite(w)]) for tag, w in arrays.items()]
         self._write("train", step, [Summary(value=values)])
 
@@ -123,6 +125,11 @@ class Summaries:
             writer.close()
         self._writers.clear()
 
+    def _total_sparsity(self) -> dict[str, float]:
+        size = sum(variable.numpy().size for variable in self._variables.values())
+        nonzeros = sum(_nonzeros(variable) for variable in self._variables.values())
+        return {_TOTAL_SPARSITY: 1.0 - nonzeros / size} if size else {}
+
     def _write(self, folder: str, step: int, protos: Sequence[Any]) -> None:
         if folder not in self._writers:
             self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
@@ -130,6 +137,10 @@ class Summaries:
         event = b"".join(proto.SerializeToString() for proto in protos)
         with self._writers[folder].as_default():
             tf.summary.experimental.write_raw_pb(event, step=step)
+
+
+def _nonzeros(variable: Any) -> int:
+    return int(np.count_nonzero(variable.numpy()))
 
 
 def _scalar(tag: str, value: float) -> Summary.Value:
@@ -162,14 +173,14 @@ def layout(targets: Sequence[Target]) -> layout_pb2.Layout:
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 
     def against_bound(target: Target) -> layout_pb2.Chart:
-        path = re.escape(target.variable.path)
+        path = re.escape(target.label)
         # A hyperparameter named after a measure bounds that measure; any other bounds the norm.
         measure = next((field for field in target.constraint.bounds() if field in MEASURES), "norm")
         # The measure of all groups, or its maximum and mean; the primary bound, or that and a second one.
-        return chart(f"{measure}: {target.variable.path}", f"^{measure}/{path}(/max|/mean)?$", f"^bound/{path}(/|$)")
+        return chart(f"{measure}: {target.label}", f"^{measure}/{path}(/max|/mean)?$", f"^bound/{path}(/|$)")
 
     categories = {
-        "against the bound": [against_bound(target) for target in targets],
+        "against the bound": list({target.label: against_bound(target) for target in targets}.values()),
         "all variables": [
             chart("sparsity", "^sparsity/"),
             chart("distance from the set before projecting", "^distance/"),

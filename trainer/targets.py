@@ -1,0 +1,163 @@
+"""What a rule acts on: a variable, or several whose weights are joined, and the rule they obey."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from constraints import Constraint
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """Weights of several variables as one tensor, and back.
+
+    Attributes:
+      join: the variables' tensors -> one.
+      split: one -> the variables' tensors.
+    """
+
+    join: Callable[[Sequence[tf.Tensor]], tf.Tensor]
+    split: Callable[[tf.Tensor], list[tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """Variables that obey one rule together, most often one alone.
+
+    Attributes:
+      rule: number of the rule, from 1.
+      name: the constraint's key in the registry; several are joined by +.
+      label: what tables and tags call it: its variable's path, or what joins several.
+      variables: trainable variables of the model.
+      join: how their weights become the tensor that the constraint takes.
+      constraint: the set, its groups those of that tensor, its hyperparameters numbers or functions of the step.
+      project_every: steps between projections.
+      rate: share of the way to the projection.
+      begin: the first step the rule holds at.
+      end: the step from which it no longer holds; None: it holds to the end.
+      optimizer_state: see `trainer.slots`.
+      grouping: the name of its groups.
+      pattern: for `mask`, where weights may be non-zero: a bool variable.
+      pattern_step: the step whose weights it is taken from; None: it was there before the first.
+    """
+
+    rule: int
+    name: str
+    label: str
+    variables: tuple[keras.Variable, ...]
+    join: Join
+    constraint: Constraint
+    project_every: int = 1
+    rate: float = 1.0
+    begin: int = 0
+    end: int | None = None
+    optimizer_state: str = "keep"
+    grouping: str = "unit"
+    pattern: tf.Variable | None = None
+    pattern_step: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(variable.shape) for variable in self.variables)
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups of weights that share one norm."""
+        shape = self.join.join([tf.zeros(variable.shape) for variable in self.variables]).shape
+        return self.constraint.num_groups(shape)
+
+    def weights(self) -> tf.Tensor:
+        """The present weights as the tensor that the constraint takes."""
+        return self.join.join([tf.convert_to_tensor(variable) for variable in self.variables])
+
+    def holds(self, step: Any) -> Any:
+        """Whether the rule holds at a step: bool, or a bool tensor for a tensor."""
+        begun = step >= self.begin
+        return begun if self.end is None else begun & (step < self.end)
+
+    @property
+    def always(self) -> bool:
+        """Whether the rule holds from the first step to the last."""
+        return self.begin == 0 and self.end is None
+
+
+def alone(view: tuple[int, ...], shape: tuple[int, ...]) -> Join:
+    """One variable, taken in the shape `view`."""
+    if view == shape:
+        return Join(lambda tensors: tensors[0], lambda joined: [joined])
+    return Join(lambda tensors: tf.reshape(tensors[0], view), lambda joined: [tf.reshape(joined, shape)])
+
+
+def with_bias(kernel: keras.Variable, axes: tuple[int, ...], bias: keras.Variable) -> Join:
+    """A kernel as a matrix [fan-in, units] over its bias: a unit's column ends in what is added to it.
+
+    Args:
+      kernel: the kernel.
+      axes: its fan-in axes.
+      bias: as many weights as there are units, or that many several times over.
+    """
+    shape = tuple(kernel.shape)
+    others = tuple(axis for axis in range(len(shape)) if axis not in axes)
+    order = (*axes, *others)
+    back = tuple(order.index(axis) for axis in range(len(shape)))
+    size = math.prod(shape[axis] for axis in axes)
+
+    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        matrix = tf.reshape(tf.transpose(tensors[0], order), [size, -1])
+        return tf.concat([matrix, tf.reshape(tensors[1], [-1, matrix.shape[1]])], axis=0)
+
+    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+        top = tf.reshape(joined[:size], [shape[axis] for axis in order])
+        return [tf.transpose(top, back), tf.reshape(joined[size:], bias.shape)]
+
+    return Join(join, split)
+
+
+def flat(shapes: Sequence[tuple[int, ...]]) -> Join:
+    """All weights of all variables, end to end: one vector, which is one group."""
+    sizes = [math.prod(shape) for shape in shapes]
+
+    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+
+    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.reshape(part, shape) for part, shape in zip(tf.split(joined, sizes), shapes, strict=True)]
+
+    return Join(join, split)
+
+
+def side_by_side(shapes: Sequence[tuple[int, ...]], axes: Sequence[tuple[int, ...]]) -> Join:
+    """All units of all variables as the columns of one matrix, filled up with zeros, which change no norm.
+
+    Args:
+      shapes: shape of each variable.
+      axes: its fan-in axes.
+    """
+    pairs = list(zip(shapes, axes, strict=True))
+    orders = [(*own, *(axis for axis in range(len(shape)) if axis not in own)) for shape, own in pairs]
+    sizes = [math.prod(shape[axis] for axis in own) for shape, own in pairs]
+    units = [math.prod(size for axis, size in enumerate(shape) if axis not in own) for shape, own in pairs]
+    height = max(sizes)
+
+    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        columns = []
+        for tensor, order, size in zip(tensors, orders, sizes, strict=True):
+            matrix = tf.reshape(tf.transpose(tensor, order), [size, -1])
+            columns.append(tf.pad(matrix, [[0, height - size], [0, 0]]))
+        return tf.concat(columns, axis=1)
+
+    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+        tensors = []
+        for part, shape, order, size in zip(tf.split(joined, units, axis=1), shapes, orders, sizes, strict=True):
+            matrix = tf.reshape(part[:size], [shape[axis] for axis in order])
+            tensors.append(tf.transpose(matrix, [order.index(axis) for axis in range(len(shape))]))
+        return tensors
+
+    return Join(join, split)
