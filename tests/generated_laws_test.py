@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 
+from constraints import numerics
 from tests import strategies
 from tests.cases import CASES, SLACK, Case, close
 from tests.oracles import DTYPES, bits, epsilon, largest, quantum
@@ -39,7 +40,7 @@ def test_a_few_hundred_generated_groups_obey_the_laws(case):
 @every_case
 def test_ten_thousand_generated_groups_obey_the_laws(case):
     compiled = frozenset((dtype, shape) for dtype in DTYPES for shape in MANY_SHAPES)
-    assert _checked(case, settings(QUIET, max_examples=230), MANY_SHAPES, 60, compiled) >= 10_000
+    assert _checked(case, settings(QUIET, max_examples=260), MANY_SHAPES, 60, compiled) >= 10_000
 
 
 def _checked(case: Case, how: settings, shapes: list, groups: int, compiled: frozenset) -> int:
@@ -67,8 +68,10 @@ def _checked(case: Case, how: settings, shapes: list, groups: int, compiled: fro
 def feasible(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     case, dtype = stack.case, stack.dtype
     allowed = SLACK[dtype] if case.exact else max(epsilon(dtype) * 1.01, SLACK[dtype])
+    if case.spectral:
+        allowed += numerics.slack(stack.size + stack.units)
     room = np.full(len(p), allowed)
-    if case.shifts and not case.exact:
+    if not case.exact:
         # Below the normal numbers, rounding is relative to nothing.
         room += 2.0 * stack.weights * quantum(dtype) / np.maximum(np.abs(wide(p)).sum(1), quantum(dtype))
     hold(stack.violations(p) <= room, "infeasible", w, p)
@@ -85,18 +88,19 @@ def feasible_stays(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
 
 
 def nearest(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
-    """Equal to the oracle's point where that is the only one; in float64, as near as it and as any sampled one."""
+    """As near as the oracle's point, and equal to it where that is the only one; in float64, as near as any sampled."""
     expected = stack.nearest(w)
-    if stack.case.unique:
-        # A group that is in the set to within rounding stays, as the others' results must.
-        stays = same(stack, p, w)[:, np.newaxis]
-        equal(stack, w, p, np.where(stays, wide(w), expected), "not the oracle's point")
+    # A group that is in the set to within rounding stays, as the others' results must.
+    expected = np.where(same(stack, p, w)[:, np.newaxis], wide(w), expected)
+    if tells_apart(stack):
+        equal(stack, p, expected, "not the oracle's point", w)
+    hold(lengths(wide(w) - p) <= lengths(wide(w) - expected) + rounding(stack, w, p), "the oracle is nearer", w, p)
     sets = dataclasses.replace(stack, dtype="float64")
     x = wide(w)
     exact = sets.project(x)
     mine = lengths(x - exact)
     rng = np.random.default_rng(0)
-    others = [expected, *(np.roll(exact, shift, axis=0) for shift in range(1, 12))]
+    others = [*(np.roll(exact, shift, axis=0) for shift in range(1, 12))]
     for share in (1e-6, 1e-3, 0.1):
         spread = share * (lengths(exact) + 1e-3)[:, np.newaxis]
         others.append(sets.project(exact + spread * rng.standard_normal(exact.shape)))
@@ -119,11 +123,11 @@ def distance_is_consistent(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
 def convex_projections_bring_points_no_further_apart(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     if not stack.case.convex:
         return
-    rounding = 4.0 * epsilon(stack.dtype) * lengths(p) + stack.weights * quantum(stack.dtype)
+    rounded = 2.0 * rounding(stack, w, p)
     for shift in range(1, len(w) // 2):
         a, b = wide(w), np.roll(wide(w), shift, axis=0)
         moved = lengths(wide(p) - np.roll(wide(p), shift, axis=0))
-        room = rounding + np.roll(rounding, shift) + 1e-14 * lengths(a - b)
+        room = rounded + np.roll(rounded, shift) + 1e-14 * lengths(a - b)
         hold(moved <= lengths(a - b) + room, f"further apart, with the group {shift} before", w, p)
 
 
@@ -136,10 +140,14 @@ def order_does_not_matter(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     matrices = np.array(stack.matrices(w))[:, within]
     again = stack.project(matrices.reshape(len(w), -1))
     expected = np.array(stack.matrices(p))[:, within].reshape(len(w), -1)
-    if not stack.case.convex and not stack.case.spectral:
+    if not tells_apart(stack):
+        matrices = wide(matrices.reshape(len(w), -1))
+        hold(as_near(stack, matrices, again, expected), "weights in another order", matrices, again)
+        return
+    if not stack.case.convex:
         # Ties are broken by place, so that only the sizes of what is left are the same.
         again, expected = (np.sort(np.abs(wide(points)), axis=1) for points in (again, expected))
-    equal(stack, matrices.reshape(len(w), -1), again, expected, "weights in another order")
+    equal(stack, again, expected, "weights in another order", w)
 
 
 def signs_do_not_matter(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
@@ -151,7 +159,7 @@ def signs_do_not_matter(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
         np.where(zeros, np.abs(x) * (np.abs(x) >= quantum(stack.dtype)), x) for x in (-wide(stack.project(-w)), wide(p))
     )
     if stack.case.spectral:
-        equal(stack, w, turned, expected, "signs matter")
+        equal(stack, turned, expected, "signs matter", w)
     else:
         hold((turned == expected).all(axis=1), "signs matter", w, p)
 
@@ -171,7 +179,7 @@ def bad_groups_touch_no_other(stack: Stack, w: np.ndarray, p: np.ndarray) -> Non
     hold(same(stack, again, spoilt)[::2], "a bad group moved", spoilt[::2], again[::2])
     if stack.many:
         # Float64 may take over from float32 for all: two units in the last place.
-        equal(stack, w[1::2], again[1::2], p[1::2], "a bad group touched another")
+        equal(stack, again[1::2], p[1::2], "a bad group touched another", w[1::2])
     else:
         hold(same(stack, again, p)[1::2], "a bad group touched another", spoilt[1::2], again[1::2])
 
@@ -215,16 +223,18 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
         assert len(results) == (2 if how == "replicas" else 1)
         for result in results:
             hold(same(stack, result, results[0]), "replicas differ", w, result)
-            if stack.case.spectral or (how == "xla" and stack.dtype == "float64"):
+            if not tells_apart(stack):
+                hold(as_near(stack, w, result, p), f"eager and {how} differ", w, result)
+            elif stack.case.spectral or (how == "xla" and (stack.dtype == "float64" or stack.case.joint)):
                 # XLA adds in another order, and float64 has no wider type to hide it.
-                equal(stack, w, result, p, f"eager and {how} differ", ulps=4.0)
+                equal(stack, result, p, f"eager and {how} differ", w, ulps=4.0)
             elif how == "xla" and not stack.case.exact:
                 # So may it where rounding to nearest could go either way.
                 exact = dataclasses.replace(stack, dtype="float64").project(wide(w))
                 below, above = ((exact * (1 + nudge)).astype(w.dtype) for nudge in (-1e-13, 1e-13))
                 halfway = (below != above).any(axis=1)
                 hold(halfway | same(stack, result, p), "eager and xla differ", w, result)
-                equal(stack, w, result, p, "eager and xla differ", ulps=1.0)
+                equal(stack, result, p, "eager and xla differ", w, ulps=1.0)
             else:
                 hold(same(stack, result, p), f"eager and {how} differ", w, result)
 
@@ -264,23 +274,42 @@ def same(stack: Stack, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a == b).all(axis=1)
 
 
+def tells_apart(stack: Stack) -> bool:
+    """Whether there is one nearest point, whoever computes it.
+
+    Without convexity, sums of squares and singular values that are equal but for their last bits leave several, of
+    which rounding takes one.
+    """
+    return stack.case.unique and (stack.case.convex or not stack.case.joint)
+
+
+def rounding(stack: Stack, w: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """[groups]: how much further than the nearest point a rounded one may be."""
+    own = (2.0 * epsilon(stack.dtype) + SLACK[stack.dtype]) * lengths(p) + stack.weights * quantum(stack.dtype)
+    return own + 1e-14 * lengths(w)
+
+
+def as_near(stack: Stack, w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[groups]: whether two results are equally far from the weights, but for rounding."""
+    gap = np.abs(lengths(wide(w) - wide(a)) - lengths(wide(w) - wide(b)))
+    return gap <= rounding(stack, w, a) + rounding(stack, w, b)
+
+
 def equal(
-    stack: Stack, w: np.ndarray, actual: np.ndarray, expected: np.ndarray, complaint: str, ulps: float = 2.0
+    stack: Stack, actual: np.ndarray, expected: np.ndarray, complaint: str, w: np.ndarray, ulps: float = 2.0
 ) -> None:
     """Fails with the first group that is not what is expected, but for rounding.
 
-    Where a set of matrices is not convex, near ties of singular values leave no more than how near a point is.
+    A set that joins units is given sums over weights, of which float64 knows 1e-16 of the largest; as projecting onto a
+    convex set brings no points further apart, that is also how far the result may be off. It counts where weights are
+    far larger than the set.
     """
-    if stack.case.spectral and not stack.case.convex:
-        near, wanted = lengths(wide(w) - wide(actual)), lengths(wide(w) - wide(expected))
-        room = (4.0 * epsilon(stack.dtype) + 1e-13) * lengths(expected) + 1e-12 * lengths(w)
-        room += stack.weights * quantum(stack.dtype)
-        hold(np.abs(near - wanted) <= room, complaint, w, actual)
-        return
-    scales = np.max(np.abs(wide(w)), axis=1, initial=0.0)
-    for mine, best, scale in zip(stack.matrices(actual), stack.matrices(wide(expected)), scales, strict=True):
+    known = 1e-15 * stack.weights * np.max(np.abs(wide(w)), axis=1) if stack.case.joint else np.zeros(len(w))
+    matrices = zip(stack.matrices(actual), stack.matrices(wide(expected)), known, strict=True)
+    for mine, best, room in matrices:
+        mine = np.where(np.abs(wide(mine) - best) <= room, best, wide(mine))
         try:
-            close(stack.case, mine, best, stack.dtype, ulps, scale)
+            close(stack.case, mine, best, stack.dtype, ulps)
         except AssertionError as error:
             raise AssertionError(f"{complaint}: {error}; {mine.tolist()}, not {best.tolist()}") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -115,9 +114,8 @@ def _sparse(x: np.ndarray, parts: np.ndarray, sparsity: float) -> np.ndarray:
       parts: of the same shape, the number of each weight's part.
       sparsity: the share of parts that are zero.
     """
-    squares = [
-        math.fsum((x[parts == part] / (np.max(np.abs(x)) or 1.0)) ** 2) for part in range(parts.max(initial=-1) + 1)
-    ]
+    # In fractions, as the squares of 1e-250 and of 1e250 have no common scale.
+    squares = [sum(Fraction(weight) ** 2 for weight in x[parts == part]) for part in range(parts.max(initial=-1) + 1)]
     chosen = sorted(range(len(squares)), key=lambda part: (-squares[part], part))
     return np.where(np.isin(parts, chosen[: len(squares) - round(sparsity * len(squares))]), x, 0.0)
 

@@ -52,7 +52,7 @@ def test_ties_are_kept_by_index(dtype, compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "float16"])  # Which has no 1e-20.
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_weights_that_differ_by_less_than_their_distance_from_the_largest_shows_are_no_ties(dtype, compiled):
     w = np.array([[-1e-20, -1.0, 3e-20], [1.0, -1.0, 1.0], [0.0, 1.0, 4e-20], [-0.5, 0.9, 0.0]]).astype(DTYPES[dtype])
     p = tf.function(SimplexTopK(1.5, sparsity=0.5), jit_compile=compiled)(w).numpy()
