@@ -43,6 +43,7 @@ STUDY = {
         "--max_value=2",
         "--end=80%",
     ],
+    "l21ball": ["--constraint=l21ball", "--max_value=30"],
     "topk 90 %": [
         "--constraint=topk",
         "--schedule=polynomial",
@@ -57,6 +58,9 @@ STUDY = {
         "--sparsity=0.95",
         "--end=80%",
     ],
+    "softthreshold 0.1": ["--constraint=softthreshold", "--penalty=0.1"],
+    "softthreshold 0.3": ["--constraint=softthreshold", "--penalty=0.3"],
+    "groupsoft": ["--constraint=groupsoft", "--penalty=1"],
 }
 
 
