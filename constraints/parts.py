@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from constraints import numerics
 from constraints.joint import Joint
-from constraints.selection import energies, kept, largest
+from constraints.selection import energies, kept, largest, turned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class SparseParts(Joint):
         chosen = tf.cond(
             tf.reduce_all(as_is),
             lambda: tf.zeros([parts.shape[0], parts.shape[2]], tf.bool),
-            lambda: tf.transpose(largest(tf.transpose(energies(parts)), room)),
+            lambda: turned(largest(turned(energies(parts)), room)),
         )
         return self.spread(as_is[:, tf.newaxis] | chosen, w.shape)
 

@@ -41,13 +41,16 @@ def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_any(count != kept), first_of_equals, lambda: bits >= threshold)
 
 
+def turned(x: tf.Tensor) -> tf.Tensor:
+    """The transpose of a matrix; of a single row or column by a reshape, as oneDNN complains of integers and truths."""
+    return tf.reshape(x, x.shape[::-1]) if 1 in x.shape else tf.transpose(x)
+
+
 def kth(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """The `kept`-th largest entry of each column [groups], by a kernel that XLA lacks."""
     if 0 in bits.shape:
         return tf.zeros([bits.shape[1]], bits.dtype)
-    # A transposition of one column is none, and oneDNN has no kernel for that of integers.
-    rows = tf.reshape(bits, [1, -1]) if bits.shape[1] == 1 else tf.transpose(bits)
-    return tf.raw_ops.NthElement(input=rows, n=tf.maximum(kept - 1, 0), reverse=True)
+    return tf.raw_ops.NthElement(input=turned(bits), n=tf.maximum(kept - 1, 0), reverse=True)
 
 
 def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
