@@ -240,8 +240,18 @@ def l1(x: tf.Tensor) -> tf.Tensor:
 
 
 def nearest(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Rounds float64 to the nearest number of the type."""
-    return tf.cast(x, dtype)
+    """Rounds float64 to the nearest number of the type, halves to even.
+
+    Once: a cast to a type narrower than float32 goes by way of that, and what lies just beside a half of the narrow
+    type is rounded onto the half first. So float32 is given a last bit that says what it lacks.
+    """
+    if dtype in (tf.float32, tf.float64):
+        return tf.cast(x, dtype)
+    bits, lacking = tf.bitcast(x, tf.int64), _surplus(tf.float32) - 1
+    kept = tf.bitwise.bitwise_and(bits, tf.constant(~lacking, tf.int64))
+    rest = tf.bitwise.bitwise_and(bits, tf.constant(lacking, tf.int64))
+    odd = tf.bitwise.bitwise_or(kept, tf.where(rest > 0, tf.constant(lacking + 1, tf.int64), tf.zeros_like(rest)))
+    return tf.cast(tf.cast(tf.bitcast(odd, tf.float64), tf.float32), dtype)
 
 
 def toward_zero(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -122,6 +122,18 @@ def test_directed_rounding_is_exact(dtype, compiled):
     np.testing.assert_array_equal(up.astype(np.float64), larger.astype(np.float64))
 
 
+@pytest.mark.parametrize(("dtype", "ulp"), [("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_rounding_to_nearest_rounds_once(dtype, ulp, compiled):
+    x = np.array([1 + ulp / 2 + 2.0**-40, 1 + ulp / 2, 1 + ulp / 2 - 2.0**-40, 1 + 1.5 * ulp - 2.0**-40, 1.0, 3e-310])
+    x = np.concatenate([x, -x, [np.inf, 0.0]])
+    expected = np.array([1 + ulp, 1.0, 1.0, 1 + ulp, 1.0, 0.0])
+    expected = np.concatenate([expected, -expected, [np.inf, 0.0]])
+    rounded = tf.function(lambda x: numerics.nearest(x, tf.as_dtype(dtype)), jit_compile=compiled)(x)
+    np.testing.assert_array_equal(rounded.numpy().astype(np.float64), expected)
+    assert np.isnan(numerics.nearest(tf.constant(np.nan, tf.float64), tf.as_dtype(dtype)).numpy())
+
+
 def test_xla_is_noticed():
     seen = {}
 
