@@ -83,7 +83,8 @@ class Stack:
     def violations(self, flat: np.ndarray) -> np.ndarray:
         """[groups]: the relative amount by which each misses the set."""
         matrices = self.matrices(flat)
-        return np.array([oracles.violation(self.case.name, matrix, **self.case.arguments) for matrix in matrices])
+        with np.errstate(over="ignore"):  # It may be beyond float64.
+            return np.array([oracles.violation(self.case.name, matrix, **self.case.arguments) for matrix in matrices])
 
 
 @functools.cache
