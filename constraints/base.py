@@ -286,7 +286,7 @@ class Constraint(keras.constraints.Constraint):
         same = tf.equal(tf.bitcast(p, tf.int64), tf.bitcast(x, tf.int64))
         if w.dtype == tf.float64:
             same |= tf.equal(p, x)  # Times 1 flushed subnormals too.
-        return tf.where(same, w, self.rounded(p, x, w.dtype))
+        return numerics.either(same, w, self.rounded(p, x, w.dtype))
 
     def pulled_back(self, w: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         """`pullback` in the weights' own type; what flows back passes unchanged where a group is not finite."""

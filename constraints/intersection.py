@@ -329,7 +329,7 @@ class Intersection(Constraint):
 def _unless_same(p: tf.Tensor, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
     """p rounded to the type of w, and w itself, subnormals and all, where p is still its copy x."""
     same = tf.equal(tf.bitcast(p, tf.int64), tf.bitcast(x, tf.int64))
-    return tf.where(same, w, numerics.nearest(p, w.dtype))
+    return numerics.either(same, w, numerics.nearest(p, w.dtype))
 
 
 def _name(part: Constraint) -> str:

@@ -163,6 +163,22 @@ def zeros_of(w: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.bitwise_and(bits, alone), w.dtype)
 
 
+def either(chosen: tf.Tensor, w: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """`tf.where` that keeps every bit: XLA selects between bfloat16 in float32, and flushes subnormals on the way back.
+
+    Args:
+      chosen: bool, the shape of `w`.
+      w: floats, any shape.
+      other: shape and type of `w`.
+
+    Returns:
+      Shape and type of `w`, which it is where chosen.
+    """
+    if w.dtype != tf.bfloat16:
+        return tf.where(chosen, w, other)
+    return tf.bitcast(tf.where(chosen, tf.bitcast(w, tf.int16), tf.bitcast(other, tf.int16)), w.dtype)
+
+
 def finite_groups(x: tf.Tensor) -> tf.Tensor:
     """Whether all weights of a group are finite: [size, groups] -> bool [groups]."""
     return tf.reduce_all(tf.math.is_finite(x), axis=0)

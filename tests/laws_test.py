@@ -85,6 +85,7 @@ def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
         w[:, 1:] = 0.0
     if oracles.violation(case.name, w, **case.arguments) <= epsilon(dtype):
         np.testing.assert_array_equal(bits(case.constraint(w)), bits(w))
+        np.testing.assert_array_equal(bits(tf.function(case.constraint, jit_compile=True)(w)), bits(w))
     else:
         assert case.name == "none", "the point was meant to be feasible"
 
