@@ -1,4 +1,4 @@
-"""What every set shares: groups, schedules, rounding, measures, and Keras."""
+"""What every set shares: groups, rounding, derivatives and measures."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.columns import Columns, checked_axis
-from constraints.fields import check_order, checked, checked_option, is_tensor, plain
-from constraints.schedules import Schedule, from_dict
+from constraints.columns import Columns
+from constraints.declared import Declared
 
 # Which weights of a network's layers can share one group; what each means is said where layers are known.
 GROUPINGS = ("unit", "tensor", "network", "element", "head", "gate", "row")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Constraint(keras.constraints.Constraint):
+class Constraint(Declared):
     """A set of weights, and the nearest point in it.
 
     Calling it projects: `constraint(w)` is, for each group of weights, the nearest feasible point. A feasible point
@@ -43,8 +41,6 @@ class Constraint(keras.constraints.Constraint):
         else of a group. This and the last four are what `constraints.intersection` builds on.
       grouping: the groups a rule gives it when none are named, a key of `GROUPINGS`.
       groupings: all that it can be given.
-      axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
-        vector or a scalar is one group.
     """
 
     convex: ClassVar[bool] = True
@@ -56,25 +52,6 @@ class Constraint(keras.constraints.Constraint):
     selects: ClassVar[bool] = False
     grouping: ClassVar[str] = "unit"
     groupings: ClassVar[tuple[str, ...]] = GROUPINGS
-
-    axis: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        keras.saving.register_keras_serializable(package="constraints")(cls)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "axis", checked_axis(self.axis))
-        for field in self.numbers():
-            object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
-        for field in self.options():
-            object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constraint) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
 
     def __call__(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
         """Projects weights onto the set.
@@ -164,19 +141,6 @@ class Constraint(keras.constraints.Constraint):
         w, columns, there = self._grouped(w, axes)
         return columns.per_group(there.on_boundary(columns.columns(w)))
 
-    def at(self, step: Any) -> Constraint:
-        """The set at a step: each schedule replaced by its value, a float64 scalar tensor.
-
-        Args:
-          step: an integer, or a scalar integer tensor.
-        """
-        moving = {name: value(step) for name, value in self._values().items() if isinstance(value, Schedule)}
-        return dataclasses.replace(self, **moving) if moving else self
-
-    def bounds(self) -> dict[str, Any]:
-        """Every hyperparameter's value (number, tensor or Schedule), the primary one first."""
-        return {field.name: getattr(self, field.name) for field in self.hyperparameters()}
-
     def tolerance(self, dtype: tf.DType) -> float:
         """Relative amount by which a projected group's norm may miss its bound, once rounded to the type.
 
@@ -185,21 +149,6 @@ class Constraint(keras.constraints.Constraint):
         """
         return 2.0**-31
 
-    @classmethod
-    def numbers(cls) -> tuple[dataclasses.Field, ...]:
-        """The fields made by `hyperparameter`, in order."""
-        return tuple(field for field in dataclasses.fields(cls) if "help" in field.metadata)
-
-    @classmethod
-    def hyperparameters(cls) -> tuple[dataclasses.Field, ...]:
-        """Those of `numbers` that are settings."""
-        return cls.numbers()
-
-    @classmethod
-    def options(cls) -> tuple[dataclasses.Field, ...]:
-        """The fields made by `option`, in order."""
-        return tuple(field for field in dataclasses.fields(cls) if "option" in field.metadata)
-
     def num_groups(self, shape: tf.TensorShape) -> int:
         """How many groups weights of a shape have."""
         return math.prod(self._layout(shape, None).group_shape)
@@ -207,20 +156,6 @@ class Constraint(keras.constraints.Constraint):
     def check_shape(self, shape: tf.TensorShape) -> None:
         """Raises ValueError when the set cannot take weights of this shape."""
         self.check_layout(self._layout(shape, None))
-
-    def get_config(self) -> dict[str, Any]:
-        """What Keras saves: plain numbers, and schedules as tables."""
-        config = {name: plain(value) for name, value in self._values().items()}
-        config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
-        return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Constraint:
-        """Makes the constraint that `get_config` described."""
-        values: dict[str, Any] = {
-            name: from_dict(value) if isinstance(value, dict) else value for name, value in config.items()
-        }
-        return cls(**values)
 
     # What a set defines, on the canonical layout: [size, groups], one group a column.
 
@@ -317,50 +252,6 @@ class Constraint(keras.constraints.Constraint):
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         """[size, groups] of the weights' own type -> bool [groups]: whether each column is on the boundary."""
         raise NotImplementedError(f"{type(self).__name__} must define `on_boundary`.")
-
-    def value(self, name: str) -> tf.Tensor:
-        """A hyperparameter as a float64 scalar.
-
-        Args:
-          name: the field.
-
-        Raises:
-          ValueError: it is a schedule, whose value depends on the step.
-        """
-        value = getattr(self, name)
-        if isinstance(value, Schedule):
-            raise ValueError(f"{name}={value!r} depends on the step; project with `constraint.at(step)(w)`.")
-        return tf.cast(tf.convert_to_tensor(value), tf.float64) if is_tensor(value) else tf.constant(value, tf.float64)
-
-    def check_order(self, low: str, high: str, consequence: str = "no weights are feasible") -> None:
-        """Checks that one hyperparameter is never above another.
-
-        Args:
-          low: name of the smaller field.
-          high: name of the larger field.
-          consequence: what is wrong if it is, for the message.
-
-        Raises:
-          ValueError: it is, at some step.
-        """
-        check_order(low, getattr(self, low), high, getattr(self, high), consequence)
-
-    def _values(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in self.numbers()}
-
-    def _key(self) -> tuple:
-        """What makes two constraints equal; a tensor or a variable is equal to itself only."""
-        values = (id(value) if is_tensor(value) else value for value in self._values().values())
-        return type(self), self.axis, *values, *(getattr(self, field.name) for field in self.options())
-
-    def _fixed(self) -> Constraint:
-        """Itself with variables read, as a custom gradient must close over nothing that a tape watches."""
-        read = {
-            name: tf.convert_to_tensor(value)
-            for name, value in self._values().items()
-            if isinstance(value, (tf.Variable, keras.Variable))
-        }
-        return dataclasses.replace(self, **read) if read else self
 
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
         return Columns.of(shape, self.axis if axes is None else axes)

@@ -80,7 +80,7 @@ class Intersection(Constraint):
         different = tuple(part for i, part in enumerate(self.parts) if part not in self.parts[:i])
         plan = plans.planned(different)
         if plan is None:
-            raise ValueError(_unknown(different))
+            raise ValueError(plans.unknown(different))
         self._set("_different", tuple(self.parts.index(part) for part in different))
         self._set("_plan", plan)
         self._set("convex", all(part.convex for part in self.parts))
@@ -88,7 +88,9 @@ class Intersection(Constraint):
             self._set(trait, all(getattr(part, trait) for part in self.parts))
         common = tuple(name for name in self.parts[0].groupings if all(name in part.groupings for part in self.parts))
         if not common:
-            raise ValueError(f"{_listed(self.parts)} have no grouping in common, so no group of weights can be in all.")
+            raise ValueError(
+                f"{plans.listed(self.parts)} have no grouping in common, so no group of weights can be in all."
+            )
         self._set("groupings", common)
         self._set("grouping", next((part.grouping for part in self.parts if part.grouping in common), common[0]))
 
@@ -232,13 +234,13 @@ class Intersection(Constraint):
         for part in given:
             if part.axis is not None and part.axis != self.axis:
                 raise ValueError(
-                    f"axis={part.axis!r} of {_name(part)} would group weights otherwise than axis={self.axis!r} of the "
+                    f"axis={part.axis!r} of {plans.name(part)} would group weights otherwise than axis={self.axis!r} of the "
                     "intersection; give it to the intersection alone."
                 )
         several = {part.each for part in parts if isinstance(part, Joint)}
         if len(several) > 1:
             raise ValueError(
-                f"each={' and each='.join(map(repr, several))} of {_listed(parts)} make different groups; give all one."
+                f"each={' and each='.join(map(repr, several))} of {plans.listed(parts)} make different groups; give all one."
             )
         return tuple(parts)
 
@@ -261,7 +263,7 @@ class Intersection(Constraint):
         named: dict[str, tuple[int, str]] = {}
         for i, part in enumerate(self.parts):
             for field in part.bounds():
-                candidates = (field, f"{_name(part)}_{field}", f"{_name(part)}_{i + 1}_{field}")
+                candidates = (field, f"{plans.name(part)}_{field}", f"{plans.name(part)}_{i + 1}_{field}")
                 named[next(name for name in candidates if name not in named)] = i, field
         return named
 
@@ -330,25 +332,3 @@ def _unless_same(p: tf.Tensor, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
     """p rounded to the type of w, and w itself, subnormals and all, where p is still its copy x."""
     same = tf.equal(tf.bitcast(p, tf.int64), tf.bitcast(x, tf.int64))
     return numerics.either(same, w, numerics.nearest(p, w.dtype))
-
-
-def _name(part: Constraint) -> str:
-    return type(part).__module__.rsplit(".", 1)[-1]
-
-
-def _listed(parts: Any) -> str:
-    names = [_name(part) for part in parts]
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-
-
-def _unknown(parts: tuple[Constraint, ...]) -> str:
-    """Which sets stand in the way of each other."""
-    subject = _listed(parts)
-    for part in parts:
-        for other in parts:
-            if part is not other and not part.convex and plans.planned((part, other)) is None:
-                subject = f"{_name(part)} and {_name(other)}"
-    return (
-        f"{subject} together have no known nearest point, as not all are convex; {plans.KNOWN}. Sets such as l1topk "
-        "and simplextopk are intersections themselves."
-    )

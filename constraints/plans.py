@@ -172,3 +172,27 @@ def _in_order(parts: Sequence[Constraint], selecting: list[int]) -> tuple[int, .
     """Sets that select, those of which the next one's choice undoes nothing first; None if there are none such."""
     first = [i for i in selecting if not isinstance(parts[i], TopK)]
     return None if len(first) > 1 else (*first, *(i for i in selecting if isinstance(parts[i], TopK)))
+
+
+def name(part: Constraint) -> str:
+    """A set's key in the registry."""
+    return type(part).__module__.rsplit(".", 1)[-1]
+
+
+def listed(parts: Sequence[Constraint]) -> str:
+    """Several sets, as a sentence names them."""
+    names = [name(part) for part in parts]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def unknown(parts: tuple[Constraint, ...]) -> str:
+    """The message for sets without a plan, which names those that stand in each other's way."""
+    subject = listed(parts)
+    for part in parts:
+        for other in parts:
+            if part is not other and not part.convex and planned((part, other)) is None:
+                subject = f"{name(part)} and {name(other)}"
+    return (
+        f"{subject} together have no known nearest point, as not all are convex; {KNOWN}. Sets such as l1topk "
+        "and simplextopk are intersections themselves."
+    )
