@@ -234,13 +234,14 @@ class Intersection(Constraint):
         for part in given:
             if part.axis is not None and part.axis != self.axis:
                 raise ValueError(
-                    f"axis={part.axis!r} of {plans.name(part)} would group weights otherwise than axis={self.axis!r} of the "
-                    "intersection; give it to the intersection alone."
+                    f"axis={part.axis!r} of {plans.name(part)} would group weights otherwise than axis={self.axis!r} of "
+                    "the intersection; give it to the intersection alone."
                 )
         several = {part.each for part in parts if isinstance(part, Joint)}
         if len(several) > 1:
             raise ValueError(
-                f"each={' and each='.join(map(repr, several))} of {plans.listed(parts)} make different groups; give all one."
+                f"each={' and each='.join(map(repr, several))} of {plans.listed(parts)} make different groups; give all "
+                "one."
             )
         return tuple(parts)
 
