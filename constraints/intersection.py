@@ -121,6 +121,20 @@ class Intersection(Constraint):
         residual = tf.where(finite, there._furthest(point), math.inf)
         return layout.restore(there.nearest(columns)), layout.per_group(residual), iterations
 
+    def residual(self, w: Any, axes: int | tuple[int, ...] | None = None) -> tf.Tensor:
+        """How far each group is from the part it is furthest from: what is left to do for Dykstra's algorithm.
+
+        Args:
+          w: floating-point weights, any static shape.
+          axes: axes whose weights share one group; None for the field `axis`.
+
+        Returns:
+          float64, the shape of `w` without the axes; inf for a group that holds NaN or inf.
+        """
+        w, layout, there = self._grouped(w, axes)
+        x = tf.cast(layout.columns(w), tf.float64)
+        return layout.per_group(tf.where(numerics.finite_groups(self.together(x)), there._furthest(x), math.inf))
+
     def check_meets(self, shape: Any, axes: Any = None, steps: Iterable[int] = (0,)) -> None:
         """Checks that the sets have a point in common: on one group, by projecting onto them.
 
@@ -234,14 +248,14 @@ class Intersection(Constraint):
         for part in given:
             if part.axis is not None and part.axis != self.axis:
                 raise ValueError(
-                    f"axis={part.axis!r} of {plans.name(part)} would group weights otherwise than axis={self.axis!r} of "
-                    "the intersection; give it to the intersection alone."
+                    f"axis={part.axis!r} of {plans.name(part)} would group weights otherwise than axis={self.axis!r} "
+                    "of the intersection; give it to the intersection alone."
                 )
         several = {part.each for part in parts if isinstance(part, Joint)}
         if len(several) > 1:
             raise ValueError(
-                f"each={' and each='.join(map(repr, several))} of {plans.listed(parts)} make different groups; give all "
-                "one."
+                f"each={' and each='.join(map(repr, several))} of {plans.listed(parts)} make different groups; give "
+                "all the same."
             )
         return tuple(parts)
 

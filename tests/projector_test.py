@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, schedules
+from constraints import REGISTRY, Intersection, schedules
 from tests import tiny
 from trainer import targets
 from trainer.projector import MEASURES, Projector
@@ -154,11 +156,23 @@ def test_measures_equal_numpy(rate):
             "norm_max": norms.max(),
             "distance": np.sqrt(np.square(exact - projection).sum()),
             "active": active.mean(),
+            "residual": 0.0,
         }
         np.testing.assert_allclose(row[: len(MEASURES)], [expected[name] for name in MEASURES], rtol=1e-6)
     assert measured[0, len(MEASURES) :].tolist() == [0.7, 0.0]
     assert measured[1, len(MEASURES) :].tolist() == [0.0, 0.0]
     assert measured[2, len(MEASURES) :].tolist() == [0.2, -0.1]
+
+
+def test_the_residual_of_several_sets_is_the_largest_distance_from_any():
+    both = Intersection((REGISTRY["nonneg"](), REGISTRY["maxnorm"](max_value=0.5)))
+    one = dataclasses.replace(target("maxnorm", weights(), max_value=0.5), name="nonneg+maxnorm", constraint=both)
+    row = Projector([one], TOTAL).project(step(1), YES).numpy()[0]
+    assert row[MEASURES.index("residual")] <= 1e-7
+    # Not due: what the optimizer left is measured as it is.
+    one.variables[0].assign(np.full((6, 5), -0.25, np.float32))
+    row = Projector([dataclasses.replace(one, project_every=5)], TOTAL).project(step(1), YES).numpy()[0]
+    np.testing.assert_allclose(row[MEASURES.index("residual")], 0.25 * np.sqrt(6), rtol=1e-6)
 
 
 def test_the_distance_is_measured_before_and_whole_where_nothing_is_due():

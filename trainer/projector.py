@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from constraints import Constraint, measures, numerics
+from constraints import Constraint, Intersection, measures, numerics
 from trainer.slots import Slots
 from trainer.targets import Target
 
-# Measures of one target, in the order of the vector that `measured` returns; its bounds follow them.
-MEASURES = ("sparsity", "norm_mean", "norm_max", "distance", "active")
+# Measures of one target, in the order of the vector that `measured` returns; its bounds follow them. `residual`, of an
+# intersection, is the largest distance of a projected group from any of the sets.
+MEASURES = ("sparsity", "norm_mean", "norm_max", "distance", "active", "residual")
 
 
 class Projector:
@@ -123,6 +124,8 @@ class Projector:
         for target, (before, after) in zip(self._measured, pairs, strict=True):
             constraint = self._at(target, step)
             values = measures.measure(constraint, before, after)
+            residual = constraint.residual(after) if isinstance(constraint, Intersection) else tf.zeros([0], tf.float64)
+            values["residual"] = tf.reduce_max(tf.pad(tf.reshape(residual, [-1]), [[1, 0]]))
             bounds = target.constraint.at(step)
             numbers = [values[name] for name in MEASURES] + [bounds.value(name) for name in bounds.bounds()]
             rows.append(tf.pad(tf.stack(numbers), [[0, self.width() - len(numbers)]]))

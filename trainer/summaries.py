@@ -26,6 +26,7 @@ from tensorboard.plugins.scalar import metadata as scalar
 from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
+from constraints import Intersection
 from trainer.projector import MEASURES
 from trainer.targets import Target
 
@@ -101,6 +102,8 @@ class Summaries:
                 continue
             path = target.label
             for name, number in zip(MEASURES, row, strict=False):
+                if name == "residual" and not isinstance(target.constraint, Intersection):
+                    continue
                 values[_TAGS.get(name, name + "/{path}").format(path=path)] = float(number)
             for i, field in enumerate(target.constraint.bounds()):
                 values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
