@@ -30,7 +30,7 @@ def source(kind: str, seed: int = 0, step: int = 0, replicas: int = 1, batch_siz
 
 def taken(made, step: int) -> list[int]:
     """Numbers of the examples of a step's batch, after checking that features and labels belong together."""
-    features, labels, weights = made.take(local(made), made.train_batch(tf.constant(step, tf.int64)))
+    features, labels, weights = made.take(local(made), made.train_batch(made.arrays, tf.constant(step, tf.int64)))
     assert features.numpy()[:, 0].tolist() == labels.numpy().tolist()
     assert weights.numpy().tolist() == [1.0] * len(labels)
     return labels.numpy().tolist()
@@ -106,7 +106,7 @@ def test_replicas_share_the_batch_that_one_replica_would_take(kind):
     alone, shared = source(kind), source(kind, replicas=2)
     strategy = devices.strategy(2)
     for step in range(4):
-        batch = shared.train_batch(tf.constant(step, tf.int64))
+        batch = shared.train_batch(shared.arrays, tf.constant(step, tf.int64))
         features, labels, weights = strategy.run(shared.take, args=(shared.arrays, batch))
         parts = [part.numpy().tolist() for part in strategy.experimental_local_results(labels)]
         assert [len(part) for part in parts] == [BATCH // 2] * 2

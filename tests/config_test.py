@@ -28,6 +28,7 @@ LIMITS = {
     "train_steps": ([1, 10**9], [0, -1, 10**9 + 1, 10**20]),
     "steps_per_loop": ([1, 10**6], [0, -1, 10**7]),
     "seed": ([0, 2**31 - 1], [-1, 2**31]),
+    "jit": (["auto", "off", "on"], ["yes", ""]),
     "num_replicas": ([1, 64], [0, -1, 65]),
     "resume": (["auto", "never", "must"], ["always", ""]),
     "summary_every": (["1", "1%", "0.1ep"], ["0", "0%", "0ep", "soon", "", "-1", "nan"]),
@@ -55,7 +56,7 @@ def cases(inside: bool) -> list:
 
 def test_no_setting_is_without_limits():
     declared = {field.name for field in dataclasses.fields(Config) if "help" in field.metadata}
-    assert declared - LIMITS.keys() == {"overwrite", "dry_run"}
+    assert declared - LIMITS.keys() == {"deterministic", "overwrite", "dry_run"}
 
 
 @pytest.mark.parametrize(("name", "value"), cases(inside=True))

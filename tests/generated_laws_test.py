@@ -245,6 +245,10 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray, how: str) -> N
             halfway = (below != above).any(axis=1)
             hold(halfway | same(stack, result, p), complaint, w, result)
             equal(stack, result, p, complaint, w, ulps=1.0)
+        elif how == "xla" and case.shifts:
+            # What is left of large weights after the shift may be the rounding of float64 alone, which XLA fuses away.
+            noise = np.abs(wide(result) - wide(p)).max(axis=1, initial=0.0) <= 2.0**-51 * lengths(w)
+            hold(noise | same(stack, result, p), complaint, w, result)
         else:
             hold(same(stack, result, p), complaint, w, result)
 

@@ -68,7 +68,7 @@ class Reference:
 
 def batch(parts: tiny.Parts, step: int) -> tuple[np.ndarray, np.ndarray]:
     """The examples that the program takes at a step."""
-    memory, indices = tiny.split(), parts.source.train_batch(tf.constant(step, tf.int64)).numpy()
+    memory, indices = tiny.split(), parts.source.train_batch(parts.source.arrays, tf.constant(step, tf.int64)).numpy()
     return memory.features[indices], memory.labels[indices]
 
 

@@ -24,12 +24,14 @@ PADDING = -1
 class Source(Protocol):
     """Where batches come from; `arrays` is passed to the compiled functions, for every replica its own copy."""
 
-    arrays: Any
+    @property
+    def arrays(self) -> Any:
+        """What `train_batch` and `take` read."""
 
     def seek(self, step: int) -> None:
-        """Makes ready to hand out the batch of this step first; called once, before training."""
+        """Makes ready to hand out the batch of this step next."""
 
-    def train_batch(self, step: tf.Tensor) -> Any:
+    def train_batch(self, arrays: Any, step: tf.Tensor) -> Any:
         """The global batch of a step, in the form `take` understands."""
 
     def eval_batches(self) -> Iterator[Any]:
@@ -56,7 +58,7 @@ class InMemory:
     """Examples held in memory and indexed by a permutation of each epoch that seed and epoch alone determine."""
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
-        self.arrays = strategy.experimental_distribute_values_from_function(
+        self._arrays = strategy.experimental_distribute_values_from_function(
             lambda _: (tf.constant(split.features), tf.constant(split.labels, tf.int32))
         )
         self._num_examples = split.num_examples
@@ -66,11 +68,17 @@ class InMemory:
         self._permutation = tf.Variable(tf.range(split.num_examples), trainable=False)
         self._epoch = tf.Variable(np.int64(-1), trainable=False)
 
+    @property
+    def arrays(self) -> Any:
+        """Features and labels of all examples."""
+        return self._arrays
+
     def seek(self, step: int) -> None:
         """Nothing to do: a step's batch follows from its number."""
 
-    def train_batch(self, step: tf.Tensor) -> tf.Tensor:
+    def train_batch(self, arrays: Any, step: tf.Tensor) -> tf.Tensor:
         """Indices of the step's examples, int32 [batch_size]; examples that do not fill a batch sit an epoch out."""
+        del arrays
         steps_per_epoch = self._num_examples // self._batch_size
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
 
@@ -101,14 +109,17 @@ class InMemory:
 class Streamed:
     """Examples read from disk, shuffled through a buffer."""
 
-    arrays: tuple = ()
-
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
         del strategy
         self._split = split
         self._batch_size = batch_size
         self._seed = seed
         self._iterator: Any = None
+
+    @property
+    def arrays(self) -> Any:
+        """The stream, once `seek` opened it: compiled functions go on with the new one after another `seek`."""
+        return () if self._iterator is None else self._iterator
 
     def seek(self, step: int) -> None:
         """Positions the stream at a step; the batches before it are read and dropped, which makes resuming exact."""
@@ -121,10 +132,10 @@ class Streamed:
         )
         self._iterator = iter(batches.prefetch(tf.data.AUTOTUNE))
 
-    def train_batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def train_batch(self, arrays: Any, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The next features [batch_size, ...] and labels [batch_size] of the stream; `seek` said which."""
         del step
-        features, labels = next(self._iterator)
+        features, labels = next(arrays)
         return features, tf.cast(labels, tf.int32)
 
     def eval_batches(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:

@@ -31,6 +31,7 @@ class Progress(tf.train.Checkpoint):
       totals: float64 [4], see `trainer.steps.Chunk`.
       best: float64 [3]: accuracy, loss and step of the best evaluation so far.
       waited: int64, evaluations since then.
+      jit: int64, whether XLA compiles the step: 1 or 0, and -1 while that is undecided.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Progress(tf.train.Checkpoint):
             totals=tf.Variable(tf.zeros([4], tf.float64), trainable=False),
             best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),
             waited=tf.Variable(tf.zeros([], tf.int64), trainable=False),
+            jit=tf.Variable(-tf.ones([], tf.int64), trainable=False),
         )
 
 

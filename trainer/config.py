@@ -21,6 +21,7 @@ OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
 SPREADS = ("erk", "uniform")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 RESUME = ("auto", "never", "must")
+JIT = ("auto", "off", "on")
 
 DEFAULT_EPOCHS = 20
 
@@ -161,6 +162,12 @@ class Config:
     epochs: int | None = setting(None, "Passes over the training examples (default: 20).", minimum=1, maximum=10**6)
     train_steps: int | None = setting(None, "Optimizer steps, in place of --epochs.", minimum=1, maximum=10**9)
     steps_per_loop: int = setting(100, "Most steps in one call of the compiled loop.", minimum=1, maximum=10**6)
+    jit: str | None = setting(
+        None,
+        "Whether XLA compiles the forward and backward pass; auto times both (default: off, auto if nondeterministic).",
+        choices=JIT,
+    )
+    deterministic: bool = setting(True, "The same command makes the same bits, interrupted or not.")
     seed: int = setting(0, "Seed of the weights, the order of the examples and dropout.", minimum=0, maximum=2**31 - 1)
     num_replicas: int | None = setting(None, "Replicas (default: every GPU, else one CPU).", minimum=1, maximum=64)
     run_dir: str | None = setting(None, "Folder of the run (default: runs/ and a name made from the settings).")
@@ -185,6 +192,9 @@ class Config:
             )
         if self.epochs is None and self.train_steps is None:
             object.__setattr__(self, "epochs", DEFAULT_EPOCHS)
+        if self.jit is None:
+            # What a clock decides need not come out the same twice.
+            object.__setattr__(self, "jit", "off" if self.deterministic else "auto")
         if self.overwrite and self.resume == "must":
             raise ValueError("--overwrite deletes the run that --resume=must is to continue; give one of the two.")
         without_momentum = self.optimizer in ("rmsprop", "sgd") and self.momentum == 0

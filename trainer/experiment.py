@@ -22,6 +22,7 @@ from trainer.steps import Steps
 from trainer.table import table
 from trainer.targets import Target
 from trainer.timeline import Timeline
+from trainer.trial import Rehearsal
 
 # Examples in one batch of an evaluation, per replica.
 EVAL_BATCH = 256
@@ -56,7 +57,8 @@ def build(config: Config) -> Experiment:
       ValueError: settings that do not fit the data, the model or the machine; nothing has been written.
     """
     keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     strategy = devices.strategy(config.num_replicas)
     dataset = data.load(
         config.dataset,
@@ -96,9 +98,20 @@ def build(config: Config) -> Experiment:
         eval_source=batches.source(dataset.eval, eval_batch, config.seed, strategy),
         batch_size=config.batch_size,
         clip_norm=config.clip_norm,
+        jit=config.jit == "on",
     )
     steps.project_fully()
-    return Experiment(config, timeline, strategy, model, optimizer, targets, steps, train_source, Progress())
+    built = Experiment(config, timeline, strategy, model, optimizer, targets, steps, train_source, Progress())
+    if config.jit == "on" and (obstacle := rehearsal(built, 0).obstacle()) is not None:
+        raise ValueError(f"--jit=on: XLA cannot compile this model ({obstacle}); use --jit=off or --jit=auto.")
+    return built
+
+
+def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
+    """Steps from a given one that are taken back, see `trainer.trial`."""
+    patterns = [target.pattern for target in experiment.targets if target.pattern is not None]
+    changed = [*experiment.model.variables, *experiment.optimizer.variables, *patterns]
+    return Rehearsal(experiment.steps, changed, experiment.train_source.seek, step)
 
 
 def variable_table(experiment: Experiment) -> str:

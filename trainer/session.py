@@ -61,6 +61,8 @@ class Session:
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
         self._start = step or 0
+        if self._experiment.config.jit == "auto":
+            self._choose()
 
     def run(self, interrupt: Interrupt) -> dict[str, Any] | None:
         """Trains to the end.
@@ -98,6 +100,19 @@ class Session:
             say(f"{interrupt.name}: saved at step {step:,}; the same command continues the run.")
             return None
         return self._finish(step)
+
+    def _choose(self) -> None:
+        """Decides whether XLA compiles the step; once for a run, whose bits must not depend on where it stopped."""
+        state, timeline = self._state, self._experiment.timeline
+        if int(state.jit.numpy()) < 0:
+            remaining = timeline.total_steps - self._start
+            rehearsal = experiment.rehearsal(self._experiment, self._start)
+            jit, reason = rehearsal.choose(remaining, self._experiment.config.steps_per_loop)
+            state.jit.assign(int(jit))
+        else:
+            jit, reason = bool(state.jit.numpy()), "as before"
+        self._experiment.steps.jit = jit
+        say(f"jit: {'on' if jit else 'off'} ({reason})")
 
     def close(self) -> None:
         """Gives the run directory back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +11,7 @@ import tensorflow as tf
 from trainer import losses
 from trainer.batches import Source
 from trainer.projector import Projector
+from trainer.updates import Updates
 
 
 class Chunk(NamedTuple):
@@ -41,6 +41,8 @@ class Steps:
       eval_source: batches to judge by.
       batch_size: examples in a global training batch.
       clip_norm: largest norm of the whole gradient, or None.
+      jit: whether XLA compiles the forward and the backward pass; may be changed between two chunks. Not more than
+        these: around the loop XLA is many times slower, and projections have better ways without it.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Steps:
         eval_source: Source,
         batch_size: int,
         clip_norm: float | None = None,
+        jit: bool = False,
     ):
         self._strategy = strategy
         self._model = model
@@ -62,15 +65,18 @@ class Steps:
         self._eval_source = eval_source
         self._batch_size = batch_size
         self._clip_norm = clip_norm
+        self._updates = Updates(optimizer, model.trainable_variables)
+        self.jit = jit
+        self._jitted: dict[int, Any] = {}
         # Control flow is written out, so nothing is left for AutoGraph to convert, which doubles the time of a trace.
-        self._chunk = tf.function(self._train, autograph=False)
+        self._chunks = {jit: tf.function(self._train, autograph=False) for jit in (False, True)}
         self._judge = tf.function(self._evaluate, autograph=False)
 
     @property
     def num_traces(self) -> dict[str, int]:
         """How often each compiled function was traced; once is the aim."""
         return {
-            "train": self._chunk.experimental_get_tracing_count(),
+            "train": self._chunks[self.jit].experimental_get_tracing_count(),
             "evaluate": self._judge.experimental_get_tracing_count(),
         }
 
@@ -78,7 +84,7 @@ class Steps:
         """Makes `num_steps` optimizer steps; measures the constrained variables at the last of them if `measure`."""
         # Tensors, not Python numbers: a number would be baked into the trace, and each new one would trace again.
         arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(measure)
-        return self._chunk(*arguments, self._train_source.arrays)
+        return self._chunks[self.jit](*arguments, self._train_source.arrays)
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss and accuracy over all evaluation examples."""
@@ -97,10 +103,10 @@ class Steps:
         empty = tf.zeros([self._projector.num_rows(), self._projector.width()], tf.float64)
 
         def step(i: tf.Tensor, totals: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            batch = self._train_source.train_batch(tf.convert_to_tensor(self._optimizer.iterations))
+            batch = self._train_source.train_batch(arrays, tf.convert_to_tensor(self._optimizer.iterations))
             arguments = arrays, batch, measure & tf.equal(i, num_steps - 1)
             sums, measured = self._strategy.run(self._train_replica, args=arguments)
-            sums = self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+            sums = self._strategy.experimental_local_results(sums)[0]
             totals += tf.concat([tf.cast(sums, tf.float64), tf.ones([1], tf.float64)], axis=0)
             # The replicas' weights are equal, so one of them speaks for all.
             return i + 1, totals, self._strategy.experimental_local_results(measured)[0]
@@ -112,7 +118,31 @@ class Steps:
 
     def _train_replica(self, arrays: Any, batch: Any, measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, labels, _ = self._train_source.take(arrays, batch)
+        sums, gradients = self._learn()(features, labels)
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            sums, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *gradients])
+        if self._clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self._updates.apply(gradients)
+        measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
+        return sums, measured
+
+    def _learn(self) -> Any:
+        """The calling replica's `_gradients`, compiled by XLA if so chosen."""
+        if not self.jit:
+            return self._gradients
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        number = int(tf.get_static_value(replica)) if tf.is_tensor(replica) else replica
+        # One for each: its trace holds that replica's copies of the variables.
+        if number not in self._jitted:
+            self._jitted[number] = tf.function(self._gradients, jit_compile=True, autograph=False)
+        return self._jitted[number]
+
+    def _gradients(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """This replica's share of the global batch's loss, penalty and accuracy, and of the gradients."""
         num_replicas = self._strategy.num_replicas_in_sync
+        variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self._model(features, training=True)
             # Replicas' gradients are summed, so the mean is taken over the global batch, and the penalty, which every
@@ -120,22 +150,9 @@ class Steps:
             loss = tf.reduce_sum(losses.cross_entropy(labels, logits)) / self._batch_size
             penalty = tf.add_n(self._model.losses) / num_replicas if self._model.losses else tf.zeros([])
             objective = loss + penalty
-        variables = self._model.trainable_variables
-        gradients = tape.gradient(objective, variables)
-        if self._clip_norm is not None:
-            gradients = self._clipped(gradients)
-        self._optimizer.apply(gradients, variables)
-        measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
+        gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         accuracy = tf.reduce_sum(losses.hits(labels, logits)) / self._batch_size
-        return tf.stack([loss, penalty, accuracy]), measured
-
-    def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Bounds the norm of the summed gradient, which no replica's own share tells."""
-        context = tf.distribute.get_replica_context()
-        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-        clipped, _ = tf.clip_by_global_norm(summed, self._clip_norm)
-        # The optimizer sums over replicas once more.
-        return [gradient / context.num_replicas_in_sync for gradient in clipped]
+        return tf.stack([loss, penalty, accuracy]), [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _evaluate(self, batch: Any, arrays: Any) -> tf.Tensor:
         sums = self._strategy.run(self._evaluate_replica, args=(arrays, batch))

@@ -1,0 +1,97 @@
+"""The optimizer's step, taken by each replica on its own copies with TensorFlow's fused kernels.
+
+Keras's optimizer holds the state and the settings. What it does to a variable is a dozen operations, each a pass over
+the weights; a fused kernel is one. After the gradients were summed every replica computes the same, so none has to wait
+for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+class Updates:
+    """Applies summed gradients to the variables of one optimizer.
+
+    Args:
+      optimizer: built on `variables`.
+      variables: trainable variables, in the order the optimizer was built with.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
+        self._optimizer = optimizer
+        self._variables = list(variables)
+        # Of the very classes whose formula the kernels are, not of what derives from them.
+        self._fused = {
+            keras.optimizers.SGD: self._momentum,
+            keras.optimizers.Adam: self._adam,
+            keras.optimizers.AdamW: self._adam,
+        }.get(type(optimizer))
+
+    def apply(self, gradients: Sequence[tf.Tensor | None]) -> None:
+        """Makes one step and counts it; to be called in a replica.
+
+        Args:
+          gradients: one of each variable, summed over all replicas; None where a variable has none.
+        """
+        step = tf.convert_to_tensor(self._optimizer.iterations)
+        # Asked of the schedule itself: the property would read the counter once more for each variable.
+        rate = self._optimizer._learning_rate(step)
+        pairs = [
+            (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
+        ]
+        if self._fused is None:
+            for place, gradient in pairs:
+                self._optimizer.update_step(gradient, self._variables[place], rate)
+        else:
+            self._fused(pairs, rate, step)
+        self._optimizer.iterations.assign_add(1)
+
+    def _momentum(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor) -> None:
+        del step
+        optimizer = self._optimizer
+        for place, gradient in pairs:
+            own = _handle(self._variables[place])
+            lr = tf.cast(rate, gradient.dtype)
+            if not optimizer.momentum:
+                tf.raw_ops.ResourceApplyGradientDescent(var=own, alpha=lr, delta=gradient)
+                continue
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=own,
+                accum=_handle(optimizer.momentums[place]),
+                lr=lr,
+                grad=gradient,
+                momentum=tf.constant(optimizer.momentum, gradient.dtype),
+                use_nesterov=optimizer.nesterov,
+            )
+
+    def _adam(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor) -> None:
+        optimizer = self._optimizer
+        count = tf.cast(step + 1, tf.float32)
+        first, second = tf.pow(optimizer.beta_1, count), tf.pow(optimizer.beta_2, count)
+        decay = optimizer.weight_decay
+        for place, gradient in pairs:
+            variable, dtype = self._variables[place], gradient.dtype
+            if decay is not None and optimizer._use_weight_decay(variable):
+                # Decoupled: the weights shrink towards zero by themselves, whatever their gradient.
+                variable.assign(tf.convert_to_tensor(variable) * (1.0 - tf.cast(rate * decay, dtype)))
+            tf.raw_ops.ResourceApplyAdam(
+                var=_handle(variable),
+                m=_handle(optimizer._momentums[place]),
+                v=_handle(optimizer._velocities[place]),
+                beta1_power=tf.cast(first, dtype),
+                beta2_power=tf.cast(second, dtype),
+                lr=tf.cast(rate, dtype),
+                beta1=tf.constant(optimizer.beta_1, dtype),
+                beta2=tf.constant(optimizer.beta_2, dtype),
+                epsilon=tf.constant(optimizer.epsilon, dtype),
+                grad=gradient,
+            )
+
+
+def _handle(variable: keras.Variable) -> tf.Tensor:
+    """The resource of the calling replica's own copy."""
+    return variable.value.handle
