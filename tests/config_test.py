@@ -29,6 +29,8 @@ LIMITS = {
     "steps_per_loop": ([1, 10**6], [0, -1, 10**7]),
     "seed": ([0, 2**31 - 1], [-1, 2**31]),
     "jit": (["auto", "off", "on"], ["yes", ""]),
+    "on_nonfinite": (["abort", "rollback", "skip"], ["stop", ""]),
+    "max_nonfinite": ([1, 100], [0, -1]),
     "num_replicas": ([1, 64], [0, -1, 65]),
     "resume": (["auto", "never", "must"], ["always", ""]),
     "summary_every": (["1", "1%", "0.1ep"], ["0", "0%", "0ep", "soon", "", "-1", "nan"]),

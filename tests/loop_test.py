@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer import loop
 from trainer.checkpoints import Progress
@@ -13,18 +14,33 @@ from trainer.steps import Chunk
 class Counting:
     """Stands in for the compiled steps: adds up what it is asked for."""
 
-    def __init__(self):
+    def __init__(self, bad_step=None):
+        self.bad_step = bad_step
         self.chunks: list[tuple[int, bool]] = []
 
-    def train(self, num_steps, totals, measure):
+    def train(self, num_steps, totals, nonfinite, measure):
         self.chunks.append((num_steps, measure))
-        return Chunk(totals + np.array([0.5, 0.0, 1.0, 1.0]) * num_steps, None, None)
+        now = sum(length for length, _ in self.chunks)
+        if self.bad_step is not None and now - num_steps < self.bad_step <= now:
+            made, self.bad_step = self.bad_step - (now - num_steps), None
+            return Chunk(totals, tf.constant([nonfinite[0] + 1, 1, made]), None, None)
+        counts = tf.constant([nonfinite[0], 0, num_steps])
+        return Chunk(totals + np.array([0.5, 0.0, 1.0, 1.0]) * num_steps, counts, None, None)
 
 
 def trained(
-    intervals: dict[str, int], *, total=20, start=0, per_loop=100, measure_every=5, stop_after=None, at_end=True
+    intervals: dict[str, int],
+    *,
+    total=20,
+    start=0,
+    per_loop=100,
+    measure_every=5,
+    stop_after=None,
+    at_end=True,
+    bad_step=None,
+    recover=None,
 ):
-    steps, state, called, reached = Counting(), Progress(), [], []
+    steps, state, called, reached = Counting(bad_step), Progress(), [], []
 
     def action(name, interval):
         return loop.Every(interval, lambda step, chunk: called.append((step, name)), at_end=at_end)
@@ -39,6 +55,8 @@ def trained(
         measure_every=measure_every,
         report=reached.append,
         stop=lambda: stop_after is not None and bool(reached) and reached[-1] >= stop_after,
+        max_nonfinite=1,
+        recover=recover,
     )
     return end, steps.chunks, called, reached, state
 
@@ -104,6 +122,21 @@ def test_stopping_lets_what_is_due_happen_first():
 def test_totals_are_kept_in_the_state():
     _, _, _, _, state = trained({"summary": 5})
     assert state.totals.numpy().tolist() == [10.0, 0.0, 20.0, 20.0]
+
+
+def test_a_step_that_is_not_finite_leads_back_to_where_it_is_told():
+    told = []
+
+    def recover(step, count):
+        told.append((step, count))
+        return 5
+
+    end, _, called, reached, state = trained({"summary": 5}, bad_step=8, recover=recover)
+    assert (end, told) == (20, [(8, 1)])
+    # Nothing is done at the step itself, and what it added up is forgotten.
+    assert reached == [5, 10, 15, 20]
+    assert [step for step, _ in called] == [5, 10, 15, 20]
+    assert state.totals.numpy()[-1] == 20
 
 
 def test_when():

@@ -59,7 +59,7 @@ class Parts:
 
     def train(self, num_steps: int, measure: bool = False, totals: Any = None) -> Any:
         """Makes steps, with totals from zero unless some are given."""
-        return self.steps.train(num_steps, np.zeros(4) if totals is None else totals, measure)
+        return self.steps.train(num_steps, np.zeros(4) if totals is None else totals, np.zeros(2), measure)
 
     def variables(self) -> list[Any]:
         """Weights, dropout seeds and optimizer state."""

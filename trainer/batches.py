@@ -28,8 +28,8 @@ class Source(Protocol):
     def arrays(self) -> Any:
         """What `train_batch` and `take` read."""
 
-    def seek(self, step: int) -> None:
-        """Makes ready to hand out the batch of this step next."""
+    def seek(self, step: int, dropped: int = 0) -> None:
+        """Makes ready to hand out the batch of this step next, so many batches of the order being left out before."""
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> Any:
         """The global batch of a step, in the form `take` understands."""
@@ -67,18 +67,22 @@ class InMemory:
         # Both follow from the step, so neither is saved: the first batch after a restart finds no epoch and shuffles.
         self._permutation = tf.Variable(tf.range(split.num_examples), trainable=False)
         self._epoch = tf.Variable(np.int64(-1), trainable=False)
+        self._dropped = tf.Variable(np.int64(0), trainable=False)
 
     @property
     def arrays(self) -> Any:
         """Features and labels of all examples."""
         return self._arrays
 
-    def seek(self, step: int) -> None:
-        """Nothing to do: a step's batch follows from its number."""
+    def seek(self, step: int, dropped: int = 0) -> None:
+        """Little to do: a step's batch follows from its number."""
+        del step
+        self._dropped.assign(dropped)
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> tf.Tensor:
         """Indices of the step's examples, int32 [batch_size]; examples that do not fill a batch sit an epoch out."""
         del arrays
+        step += self._dropped
         steps_per_epoch = self._num_examples // self._batch_size
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
 
@@ -121,14 +125,14 @@ class Streamed:
         """The stream, once `seek` opened it: compiled functions go on with the new one after another `seek`."""
         return () if self._iterator is None else self._iterator
 
-    def seek(self, step: int) -> None:
+    def seek(self, step: int, dropped: int = 0) -> None:
         """Positions the stream at a step; the batches before it are read and dropped, which makes resuming exact."""
         batches = (
             self._split.examples()
             .shuffle(min(SHUFFLE_BUFFER, self._split.num_examples), seed=self._seed, reshuffle_each_iteration=True)
             .batch(self._batch_size, drop_remainder=True)
             .repeat()
-            .skip(step)
+            .skip(step + dropped)
         )
         self._iterator = iter(batches.prefetch(tf.data.AUTOTUNE))
 

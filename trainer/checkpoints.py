@@ -29,6 +29,8 @@ class Progress(tf.train.Checkpoint):
 
     Attributes:
       totals: float64 [4], see `trainer.steps.Chunk`.
+      nonfinite: int64 [2], see `trainer.steps.Chunk`.
+      dropped: int64, batches left out after going back to an earlier step.
       best: float64 [3]: accuracy, loss and step of the best evaluation so far.
       waited: int64, evaluations since then.
       jit: int64, whether XLA compiles the step: 1 or 0, and -1 while that is undecided.
@@ -37,6 +39,8 @@ class Progress(tf.train.Checkpoint):
     def __init__(self) -> None:
         super().__init__(
             totals=tf.Variable(tf.zeros([4], tf.float64), trainable=False),
+            nonfinite=tf.Variable(tf.zeros([2], tf.int64), trainable=False),
+            dropped=tf.Variable(tf.zeros([], tf.int64), trainable=False),
             best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),
             waited=tf.Variable(tf.zeros([], tf.int64), trainable=False),
             jit=tf.Variable(-tf.ones([], tf.int64), trainable=False),

@@ -22,6 +22,7 @@ SPREADS = ("erk", "uniform")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 RESUME = ("auto", "never", "must")
 JIT = ("auto", "off", "on")
+ON_NONFINITE = ("abort", "rollback", "skip")
 
 DEFAULT_EPOCHS = 20
 
@@ -180,6 +181,14 @@ class Config:
     histogram_every: str = setting("10%", "TensorBoard histograms: every so many steps, 10% or 5ep.", interval=True)
     eval_every: str = setting("1ep", "Evaluation: every so many steps, 5% or 1ep.", interval=True)
     checkpoint_every: str = setting("10%", "Checkpoints: every so many steps, 10% or 1ep.", interval=True)
+    on_nonfinite: str = setting(
+        "skip",
+        "What a loss or gradient that is not finite does: leave its step out, go back to the last checkpoint, or stop.",
+        choices=ON_NONFINITE,
+    )
+    max_nonfinite: int = setting(
+        10, "Stop after so many steps in a row (or returns to one checkpoint) that are not finite.", minimum=1
+    )
     early_stopping: int | None = setting(None, "Stop after so many evaluations without a better one.", minimum=1)
 
     def __post_init__(self) -> None:
@@ -212,6 +221,11 @@ class Config:
                     f"--{name}={getattr(self, name)} means nothing to --optimizer={self.optimizer}; "
                     f"it belongs to {' and '.join(takers)}."
                 )
+
+    @property
+    def nonfinite_in_a_row(self) -> int:
+        """Steps in a row that are not finite after which the compiled loop asks what to do."""
+        return self.max_nonfinite if self.on_nonfinite == "skip" else 1
 
     def identity(self) -> dict[str, Any]:
         """What the run computes, as plain JSON values: two commands with the same identity are the same run."""

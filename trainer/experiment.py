@@ -99,6 +99,7 @@ def build(config: Config) -> Experiment:
         batch_size=config.batch_size,
         clip_norm=config.clip_norm,
         jit=config.jit == "on",
+        max_nonfinite=config.nonfinite_in_a_row,
     )
     steps.project_fully()
     built = Experiment(config, timeline, strategy, model, optimizer, targets, steps, train_source, Progress())

@@ -10,6 +10,10 @@ _ASSERTION = re.compile(r"assertion failed: (.*)")
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
 
 
+class Diverged(Exception):  # noqa: N818 - as tf.errors names what happened
+    """Training produced numbers that are not finite, and was not to go on; the message is for the user."""
+
+
 def described(error: Exception) -> str | None:
     """One line for a failure that is not the program's own.
 
@@ -19,6 +23,8 @@ def described(error: Exception) -> str | None:
     Returns:
       The line; None for anything else, which must keep its traceback.
     """
+    if isinstance(error, Diverged):
+        return str(error)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return f"the run directory cannot be written{where}: {error.strerror or error}; the last checkpoint is good."

@@ -45,6 +45,8 @@ def run(
     measure_every: int,
     report: Callable[[int], None],
     stop: Callable[[], bool],
+    max_nonfinite: int,
+    recover: Callable[[int, int], int],
 ) -> int:
     """Trains from `start` to `total_steps`, or until `stop`.
 
@@ -58,6 +60,9 @@ def run(
       measure_every: steps between two measurements of the constrained variables; the last step is measured too.
       report: told of every step reached.
       stop: asked after each chunk.
+      max_nonfinite: steps in a row that are not finite at which training cannot go on by itself.
+      recover: told of the step at which it cannot, and of how many steps were not finite so far; returns the step from
+        which it goes on, or raises.
 
     Returns:
       The step it stopped at.
@@ -67,8 +72,13 @@ def run(
         boundary = min(action.next(step) for action in actions)
         chunk_end = min(boundary, step + steps_per_loop, total_steps)
         measured = chunk_end % measure_every == 0 or chunk_end == total_steps
-        chunk = steps.train(chunk_end - step, np.asarray(state.totals), measured)
+        chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
+        count, in_a_row, made = chunk.nonfinite.numpy().tolist()
+        if in_a_row >= max_nonfinite:
+            step = recover(step + made, count)
+            continue
         state.totals.assign(chunk.totals)
+        state.nonfinite.assign([count, in_a_row])
         step = chunk_end
         report(step)
         for action in actions:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import certificate, devices, experiment, loop, rundir, summaries
+from trainer import certificate, devices, experiment, failures, loop, rundir, summaries
 from trainer.checkpoints import Checkpoints
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
@@ -38,6 +38,9 @@ class Session:
         self._start = 0
         self._mark = 0, 0.0
         self._last: dict[str, float] = {}
+        # Steps that are not finite, as far as they were reported; returns to the newest checkpoint since it was saved.
+        self._told = 0
+        self._returns = 0
 
     def begin(self, flagfile: str) -> None:
         """Takes the run directory and restores the newest checkpoint there is.
@@ -74,7 +77,7 @@ class Session:
           The certificate, also written as `certificate.json`; None when a signal stopped the run before its end.
         """
         config, timeline = self._experiment.config, self._experiment.timeline
-        self._experiment.train_source.seek(self._start)
+        self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()))
         self._mark = self._start, time.monotonic()
         actions = [
             loop.Every(timeline.interval(config.summary_every, "--summary_every"), self._summarise),
@@ -83,6 +86,9 @@ class Session:
             # Last, so that a checkpoint holds what the others changed.
             loop.Every(timeline.interval(config.checkpoint_every, "--checkpoint_every"), self._save),
         ]
+        if config.on_nonfinite == "rollback" and not self._checkpoints.steps():
+            # What there is to go back to before the first checkpoint is due.
+            self._save(self._start)
         step = loop.run(
             self._experiment.steps,
             self._state,
@@ -93,6 +99,8 @@ class Session:
             measure_every=actions[0].interval,
             report=self._report.step,
             stop=lambda: interrupt.asked() or self._patience_is_over(),
+            max_nonfinite=config.nonfinite_in_a_row,
+            recover=self._recover,
         )
         if step < timeline.total_steps and not self._patience_is_over():
             self._save(step)
@@ -119,7 +127,8 @@ class Session:
         self._directory.close()
 
     def _summarise(self, step: int, chunk: Chunk) -> None:
-        loss, penalty, accuracy, count = np.asarray(self._state.totals)
+        # Without a finite step there is nothing to take a mean of.
+        loss, penalty, accuracy, count = np.where(self._state.totals[-1] > 0, self._state.totals, np.nan)
         values = {
             "loss": loss / count,
             "accuracy": accuracy / count,
@@ -127,7 +136,11 @@ class Session:
             "steps_per_second": self._steps_per_second(step),
             # Anything but 1 means that the step is compiled again and again, which costs more than training.
             "traces": self._experiment.steps.num_traces["train"],
+            "nonfinite": int(self._state.nonfinite[0]),
         }
+        if (new := values["nonfinite"] - self._told) > 0:
+            self._told += new
+            say(f"step {step:,}: {new:,} more steps had a loss or gradient that was not finite, and were left out.")
         if self._experiment.config.l1 or self._experiment.config.l2:
             values["penalty"] = penalty / count
         self._last = values
@@ -167,6 +180,50 @@ class Session:
         # What a checkpoint promises to be on disk must be there before it.
         self._summaries.flush()
         self._checkpoints.save()
+        self._returns = 0
+
+    def _recover(self, step: int, count: int) -> int:
+        """Goes back to the newest checkpoint, and past the batches between it and the step that was not finite.
+
+        Args:
+          step: the step that was not finite, which changed no weights.
+          count: how many such steps the run has had.
+
+        Raises:
+          failures.Diverged: that is not wanted, or did not help.
+        """
+        config, state = self._experiment.config, self._state
+        saved = self._checkpoints.steps()
+        kept = f"the last checkpoint is that of step {saved[0]:,}" if saved else "there is no checkpoint yet"
+        remedy = "try a lower --learning_rate, --clip_norm, or look at the data"
+        if config.on_nonfinite == "abort":
+            raise failures.Diverged(
+                f"step {step:,}: the loss or a gradient is not finite (--on_nonfinite=abort); {kept}; {remedy}."
+            )
+        limit = f"--max_nonfinite={config.max_nonfinite}"
+        if config.on_nonfinite == "skip":
+            raise failures.Diverged(
+                f"step {step:,}: no loss and gradient were finite for {config.max_nonfinite} steps ({limit}); "
+                f"{kept}; {remedy}."
+            )
+        if self._returns >= config.max_nonfinite:
+            raise failures.Diverged(
+                f"step {step:,}: still not finite after {self._returns} returns to one checkpoint ({limit}); "
+                f"{kept}; {remedy}."
+            )
+        dropped = int(state.dropped.numpy())
+        good = self._checkpoints.restore()
+        assert good is not None, "a checkpoint is saved before the first step"
+        self._returns += 1
+        self._told = count
+        state.nonfinite.assign([count, 0])
+        state.dropped.assign(dropped + step - good)
+        self._experiment.train_source.seek(good, int(state.dropped.numpy()))
+        self._summaries.close()
+        summaries.rewind(self._directory.path, good)
+        self._mark = good, time.monotonic()
+        say(f"step {step:,}: not finite; back to step {good:,}, past the {step - good:,} batches since.")
+        return good
 
     def _patience_is_over(self) -> bool:
         patience = self._experiment.config.early_stopping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,20 +12,24 @@ import tensorflow as tf
 from trainer import losses
 from trainer.batches import Source
 from trainer.projector import Projector
-from trainer.updates import Updates
+from trainer.updates import Updates, all_finite
 
 
 class Chunk(NamedTuple):
     """What a chunk of steps returns.
 
     Attributes:
-      totals: float64 [4]: sums, over the steps since the totals were last zero, of the batches' mean loss, of the
-        penalty and of the batches' accuracy, and the number of these steps.
+      totals: float64 [4]: sums, over the finite steps since the totals were last zero, of the batches' mean loss, of
+        the penalty and of the batches' accuracy, and the number of these steps.
+      nonfinite: int64 [3]: how many steps of the run had a loss or a gradient that is not finite, how many of these
+        were the last ones in a row, and how many steps this chunk made: fewer than asked for where it ended at the
+        limit.
       measures: the projector's measures at the last step, zeros when they were not asked for.
       learning_rate: float32 scalar, the rate the last step used.
     """
 
     totals: tf.Tensor
+    nonfinite: tf.Tensor
     measures: tf.Tensor
     learning_rate: tf.Tensor
 
@@ -41,6 +46,8 @@ class Steps:
       eval_source: batches to judge by.
       batch_size: examples in a global training batch.
       clip_norm: largest norm of the whole gradient, or None.
+      max_nonfinite: steps in a row without a finite loss and gradient at which a chunk ends; each leaves weights and
+        optimizer as they are.
       jit: whether XLA compiles the forward and the backward pass; may be changed between two chunks. Not more than
         these: around the loop XLA is many times slower, and projections have better ways without it.
     """
@@ -56,6 +63,7 @@ class Steps:
         batch_size: int,
         clip_norm: float | None = None,
         jit: bool = False,
+        max_nonfinite: int = 10,
     ):
         self._strategy = strategy
         self._model = model
@@ -66,6 +74,11 @@ class Steps:
         self._batch_size = batch_size
         self._clip_norm = clip_norm
         self._updates = Updates(optimizer, model.trainable_variables)
+        self._max_nonfinite = max_nonfinite
+        # What the forward pass itself changes, such as the means of a batch normalization; but not dropout's seeds.
+        self._statistics = [
+            variable for variable in model.non_trainable_variables if variable.dtype.startswith("float")
+        ]
         self.jit = jit
         self._jitted: dict[int, Any] = {}
         # Control flow is written out, so nothing is left for AutoGraph to convert, which doubles the time of a trace.
@@ -80,11 +93,18 @@ class Steps:
             "evaluate": self._judge.experimental_get_tracing_count(),
         }
 
-    def train(self, num_steps: int, totals: np.ndarray, measure: bool) -> Chunk:
-        """Makes `num_steps` optimizer steps; measures the constrained variables at the last of them if `measure`."""
+    def train(self, num_steps: int, totals: np.ndarray, nonfinite: np.ndarray, measure: bool) -> Chunk:
+        """Makes `num_steps` optimizer steps; measures the constrained variables at the last of them if `measure`.
+
+        Args:
+          num_steps: how many, at least 1.
+          totals: float64 [4], those of the chunk before, or zeros.
+          nonfinite: int64 [2], the first two numbers of the chunk before, or zeros.
+          measure: whether to measure.
+        """
         # Tensors, not Python numbers: a number would be baked into the trace, and each new one would trace again.
-        arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(measure)
-        return self._chunks[self.jit](*arguments, self._train_source.arrays)
+        arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(nonfinite, tf.int64)
+        return self._chunks[self.jit](*arguments, tf.constant(measure), self._train_source.arrays)
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss and accuracy over all evaluation examples."""
@@ -99,34 +119,58 @@ class Steps:
         project = tf.function(lambda: self._strategy.run(self._projector.project_fully, args=(step,)), autograph=False)
         project()
 
-    def _train(self, num_steps: tf.Tensor, totals: tf.Tensor, measure: tf.Tensor, arrays: Any) -> Chunk:
+    def _train(
+        self, num_steps: tf.Tensor, totals: tf.Tensor, nonfinite: tf.Tensor, measure: tf.Tensor, arrays: Any
+    ) -> Chunk:
         empty = tf.zeros([self._projector.num_rows(), self._projector.width()], tf.float64)
 
-        def step(i: tf.Tensor, totals: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def step(
+            i: tf.Tensor, totals: tf.Tensor, count: tf.Tensor, in_a_row: tf.Tensor, _: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
             batch = self._train_source.train_batch(arrays, tf.convert_to_tensor(self._optimizer.iterations))
-            arguments = arrays, batch, measure & tf.equal(i, num_steps - 1)
-            sums, measured = self._strategy.run(self._train_replica, args=arguments)
-            sums = self._strategy.experimental_local_results(sums)[0]
-            totals += tf.concat([tf.cast(sums, tf.float64), tf.ones([1], tf.float64)], axis=0)
-            # The replicas' weights are equal, so one of them speaks for all.
-            return i + 1, totals, self._strategy.experimental_local_results(measured)[0]
+            results = self._strategy.run(
+                self._train_replica, args=(arrays, batch, measure & tf.equal(i, num_steps - 1))
+            )
+            # Summed over replicas already, or equal on all of them: one speaks for all.
+            sums, bad, measured = (self._strategy.experimental_local_results(result)[0] for result in results)
+            totals += tf.cast(sums, tf.float64)
+            return i + 1, totals, count + bad, (in_a_row + 1) * bad, measured
 
         start = tf.zeros([], tf.int64)
-        _, totals, measures = tf.while_loop(lambda i, *_: i < num_steps, step, [start, totals, empty])
+        made, totals, count, in_a_row, measures = tf.while_loop(
+            lambda i, _, count, in_a_row, measured: (i < num_steps) & (in_a_row < self._max_nonfinite),
+            step,
+            [start, totals, nonfinite[0], nonfinite[1], empty],
+        )
         used = tf.convert_to_tensor(self._optimizer.iterations) - 1
-        return Chunk(totals, measures, self._optimizer._learning_rate(used))
+        return Chunk(totals, tf.stack([count, in_a_row, made]), measures, self._optimizer._learning_rate(used))
 
-    def _train_replica(self, arrays: Any, batch: Any, measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_replica(self, arrays: Any, batch: Any, measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         features, labels, _ = self._train_source.take(arrays, batch)
+        before = [tf.convert_to_tensor(variable) for variable in self._statistics]
         sums, gradients = self._learn()(features, labels)
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
             sums, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *gradients])
-        if self._clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
-        self._updates.apply(gradients)
+        # Of the sums, so that one replica's gradient stops all of them.
+        finite = all_finite([sums, *gradients])
+
+        def move() -> tf.Tensor:
+            self._updates.apply(self._clipped(gradients))
+            return tf.concat([sums, tf.ones([1], sums.dtype)], axis=0)
+
+        def stay() -> tf.Tensor:
+            self._updates.count()
+            for variable, value in zip(self._statistics, before, strict=True):
+                tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
+            return tf.zeros([4], sums.dtype)
+
+        sums = tf.cond(finite, move, stay)
         measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
-        return sums, measured
+        return sums, 1 - tf.cast(finite, tf.int64), measured
+
+    def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        return gradients if self._clip_norm is None else tf.clip_by_global_norm(gradients, self._clip_norm)[0]
 
     def _learn(self) -> Any:
         """The calling replica's `_gradients`, compiled by XLA if so chosen."""

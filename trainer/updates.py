@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from constraints.numerics import rarely
+
 
 class Updates:
     """Applies summed gradients to the variables of one optimizer.
@@ -48,7 +50,13 @@ class Updates:
                 self._optimizer.update_step(gradient, self._variables[place], rate)
         else:
             self._fused(pairs, rate, step)
-        self._optimizer.iterations.assign_add(1)
+        self.count()
+
+    def count(self) -> None:
+        """Counts a step, made or left out."""
+        # The counter's own copy: Keras's way would have replicas wait for each other, which a condition cannot.
+        one = tf.ones([], tf.int64)
+        tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer.iterations), value=one)
 
     def _momentum(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor) -> None:
         del step
@@ -95,3 +103,19 @@ class Updates:
 def _handle(variable: keras.Variable) -> tf.Tensor:
     """The resource of the calling replica's own copy."""
     return variable.value.handle
+
+
+def all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether every number is finite: a bool scalar.
+
+    Args:
+      tensors: floats of any shapes.
+    """
+    # One fused pass each. A sum of squares that overflows may still be one of finite numbers: only then look closer.
+    squares = tf.add_n([tf.cast(tf.nn.l2_loss(tensor), tf.float32) for tensor in tensors])
+
+    def closely() -> tf.Tensor:
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors])
+
+    surely = tf.math.is_finite(squares)
+    return tf.cond(surely, lambda: surely, rarely(closely))
