@@ -77,6 +77,7 @@ class Session:
           The certificate, also written as `certificate.json`; None when a signal stopped the run before its end.
         """
         config, timeline = self._experiment.config, self._experiment.timeline
+        self._start = int(self._experiment.optimizer.iterations.numpy())
         self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()))
         self._mark = self._start, time.monotonic()
         actions = [

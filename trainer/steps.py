@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer import losses
 from trainer.batches import Source
 from trainer.projector import Projector
-from trainer.updates import Updates, all_finite
+from trainer.updates import Updates, all_finite, roughly_finite
 
 
 class Chunk(NamedTuple):
@@ -153,7 +153,8 @@ class Steps:
         if context.num_replicas_in_sync > 1:
             sums, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *gradients])
         # Of the sums, so that one replica's gradient stops all of them.
-        finite = all_finite([sums, *gradients])
+        finite = all_finite(sums, gradients)
+        sums = sums[:3]
 
         def move() -> tf.Tensor:
             self._updates.apply(self._clipped(gradients))
@@ -184,7 +185,7 @@ class Steps:
         return self._jitted[number]
 
     def _gradients(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """This replica's share of the global batch's loss, penalty and accuracy, and of the gradients."""
+        """This replica's share of the global batch's loss, penalty, accuracy and `roughly_finite`, and of gradients."""
         num_replicas = self._strategy.num_replicas_in_sync
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -196,7 +197,8 @@ class Steps:
             objective = loss + penalty
         gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         accuracy = tf.reduce_sum(losses.hits(labels, logits)) / self._batch_size
-        return tf.stack([loss, penalty, accuracy]), [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return tf.stack([loss, penalty, accuracy, roughly_finite(gradients)]), gradients
 
     def _evaluate(self, batch: Any, arrays: Any) -> tf.Tensor:
         sums = self._strategy.run(self._evaluate_replica, args=(arrays, batch))

@@ -40,8 +40,7 @@ class Updates:
           gradients: one of each variable, summed over all replicas; None where a variable has none.
         """
         step = tf.convert_to_tensor(self._optimizer.iterations)
-        # Asked of the schedule itself: the property would read the counter once more for each variable.
-        rate = self._optimizer._learning_rate(step)
+        rate = tf.convert_to_tensor(self._optimizer.learning_rate)
         pairs = [
             (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
         ]
@@ -105,17 +104,35 @@ def _handle(variable: keras.Variable) -> tf.Tensor:
     return variable.value.handle
 
 
-def all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+def roughly_finite(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A number that is finite only if all gradients are: their sum, as products with ones, which are the fastest pass.
+
+    Args:
+      gradients: floats of any shapes.
+
+    Returns:
+      float32 scalar; inf or NaN also where the sum of finite gradients overflows.
+    """
+    sums = []
+    for gradient in gradients:
+        if gradient.shape.rank >= 2:
+            matrix = tf.reshape(gradient, [-1, gradient.shape[-1]])
+            gradient = tf.linalg.matvec(matrix, tf.ones([matrix.shape[1]], matrix.dtype))
+        sums.append(tf.cast(tf.reduce_sum(gradient), tf.float32))
+    return tf.add_n(sums)
+
+
+def all_finite(sums: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Whether every number is finite: a bool scalar.
 
     Args:
-      tensors: floats of any shapes.
+      sums: float32 [n], `roughly_finite` of the gradients among them.
+      gradients: floats of any shapes.
     """
-    # One fused pass each. A sum of squares that overflows may still be one of finite numbers: only then look closer.
-    squares = tf.add_n([tf.cast(tf.nn.l2_loss(tensor), tf.float32) for tensor in tensors])
+    surely = tf.math.is_finite(tf.reduce_sum(sums))
 
     def closely() -> tf.Tensor:
-        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors])
+        finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in (sums[:-1], *gradients)]
+        return tf.reduce_all(finite)
 
-    surely = tf.math.is_finite(squares)
     return tf.cond(surely, lambda: surely, rarely(closely))

@@ -1,0 +1,172 @@
+"""A loss or a gradient that is not finite: what a step, a session and a process make of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tensorboard_data, tiny
+from tests.experiment_test import config
+from trainer import devices, experiment, failures, rundir
+from trainer.config import RuleSettings
+from trainer.interrupts import Interrupt
+from trainer.session import Session
+from trainer.steps import Steps
+from trainer.updates import roughly_finite
+
+BALL = RuleSettings("maxnorm", {"max_value": 0.5})
+
+
+def injected(monkeypatch, hit, replica=None, what="gradient", value=np.nan) -> None:
+    """Makes the loss or the first gradient `value` where `hit(step, features)`, on one replica or on all."""
+    honest = Steps._gradients
+
+    def gradients(self, features, labels):
+        sums, (first, *others) = honest(self, features, labels)
+        now = hit(tf.convert_to_tensor(self._optimizer.iterations) + 1, features)
+        if replica is not None:
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            now &= tf.equal(tf.convert_to_tensor(number), replica)
+        if what == "loss":
+            return tf.where(now & tf.constant([True, False, False, False]), value, sums), [first, *others]
+        result = [tf.where(now, tf.fill(first.shape, np.float32(value)), first), *others]
+        return tf.concat([sums[:3], [roughly_finite(result)]], axis=0), result
+
+    monkeypatch.setattr(Steps, "_gradients", gradients)
+
+
+def at(*steps):
+    return lambda step, _: tf.reduce_any(tf.equal(step, tf.constant(steps, tf.int64)))
+
+
+def since(first):
+    return lambda step, _: step >= first
+
+
+def session(path, **settings) -> Session:
+    chosen = config(path, BALL, **settings)
+    one = Session(experiment.build(chosen), rundir.RunDirectory(chosen))
+    one.begin("")
+    return one
+
+
+def trained(path, **settings):
+    one = session(path, **settings)
+    try:
+        return one.run(Interrupt())
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("what", ["gradient", "loss"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bad_step_changes_nothing_but_the_count(monkeypatch, optimizer, replicas, what, value):
+    injected(monkeypatch, at(3), replica=replicas - 1, what=what, value=value)
+    parts = tiny.parts(BALL, replicas=replicas, optimizer=optimizer)
+    parts.train(2)
+    before, count = parts.state(), parts.optimizer.iterations.numpy()
+    chunk = parts.train(1)
+    pairs = zip(parts.variables(), before, parts.state(), strict=True)
+    changed = [variable.path for variable, old, new in pairs if old.tobytes() != new.tobytes()]
+    assert changed == [parts.optimizer.iterations.path]
+    assert parts.optimizer.iterations.numpy() == count + 1
+    assert chunk.nonfinite.numpy().tolist() == [1, 1, 1]
+    assert chunk.totals.numpy().tolist() == [0.0] * 4
+    after = parts.train(2)
+    assert after.totals.numpy()[-1] == 2
+    assert devices.copies_equal(parts.variables())
+    assert all(np.all(np.isfinite(value)) for value in parts.state())
+
+
+def test_the_schedule_goes_on_over_a_bad_step(monkeypatch):
+    injected(monkeypatch, since(1))
+    parts = tiny.parts(RuleSettings("maxnorm", {"max_value": 1e-3}))
+    parts.train(1)
+    for target in parts.targets:
+        assert np.all(target.constraint.norm(target.weights()).numpy() <= 1e-3)
+
+
+def test_the_means_of_batch_normalization_are_taken_back(monkeypatch, tmp_path):
+    injected(monkeypatch, at(1))
+    one = session(tmp_path, model="resnet", input_shape=(8, 8, 1), train_steps=2)
+    steps, model = one._experiment.steps, one._experiment.model
+    moving = [variable for variable in model.non_trainable_variables if "moving" in variable.path]
+    assert moving
+    before = [variable.numpy() for variable in moving]
+    steps.train(1, np.zeros(4), np.zeros(2), False)
+    assert tiny.same_bits(before, [variable.numpy() for variable in moving])
+    steps.train(1, np.zeros(4), np.zeros(2), False)
+    assert not tiny.same_bits(before, [variable.numpy() for variable in moving])
+    one.close()
+
+
+def test_a_chunk_ends_at_the_limit(monkeypatch):
+    injected(monkeypatch, since(4))
+    parts = tiny.parts(BALL)
+    chunk = parts.train(50)
+    # Three good steps and ten that are not.
+    assert chunk.nonfinite.numpy().tolist() == [10, 10, 13]
+    assert parts.optimizer.iterations.numpy() == 13
+
+
+def test_skipping_is_counted_in_tensorboard_and_said(monkeypatch, tmp_path, capsys):
+    injected(monkeypatch, at(2, 3, 7))
+    certificate = trained(tmp_path, train_steps=10)
+    points = tensorboard_data.scalars(tmp_path)["train/nonfinite"]
+    assert points == [(5, 2.0), (10, 3.0)]
+    assert certificate["feasible"]
+    printed = capsys.readouterr().out
+    assert "step 5: 2 more steps" in printed
+    assert "step 10: 1 more steps" in printed
+    losses = tensorboard_data.scalars(tmp_path)["train/loss"]
+    assert all(np.isfinite(value) for _, value in losses)
+
+
+def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
+    injected(monkeypatch, since(7))
+    with pytest.raises(failures.Diverged, match=r"step 9.*3 steps.*--max_nonfinite=3.*step 5.*--learning_rate"):
+        trained(tmp_path, max_nonfinite=3)
+    # The checkpoint of step 5 is still there, and no later one.
+    assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == ["step-00000005"]
+
+
+def test_aborting_stops_at_the_first(monkeypatch, tmp_path):
+    injected(monkeypatch, at(7))
+    with pytest.raises(failures.Diverged, match=r"step 7: .*--on_nonfinite=abort.*last checkpoint is that of step 5"):
+        trained(tmp_path, on_nonfinite="abort")
+
+
+def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatch, tmp_path, capsys):
+    injected(monkeypatch, lambda _, features: tf.reduce_any(tf.equal(features, 123.0)))
+    one = session(tmp_path, on_nonfinite="rollback", train_steps=20)
+    source = one._experiment.train_source
+    row = source.train_batch(source.arrays, tf.constant(2, tf.int64)).numpy()[0]
+    features, labels = (getattr(values, "values", [values])[0] for values in source.arrays)
+    # One bad example: the third step meets it, and every epoch again.
+    source._arrays = tf.tensor_scatter_nd_update(features, [[row]], tf.fill([1, 6], 123.0)), labels
+    certificate = one.run(Interrupt())
+    one.close()
+    assert certificate["step"] == 20
+    printed = capsys.readouterr().out
+    assert "step 3: not finite; back to step 0, past the 3 batches since." in printed
+    assert int(one._state.dropped.numpy()) >= 3
+    for tag, points in tensorboard_data.scalars(tmp_path).items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), tag
+    assert all(np.all(np.isfinite(variable.numpy())) for variable in one._experiment.model.variables)
+
+
+def test_rolling_back_again_and_again_to_one_checkpoint_ends(monkeypatch, tmp_path):
+    injected(monkeypatch, at(7))
+    with pytest.raises(failures.Diverged, match=r"step 7: still not finite after 2 returns.*--max_nonfinite=2"):
+        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=2)
+
+
+def test_rolling_back_before_the_first_checkpoint_starts_anew(monkeypatch, tmp_path, capsys):
+    injected(monkeypatch, at(2))
+    with pytest.raises(failures.Diverged, match="still not finite"):
+        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=1)
+    assert "step 2: not finite; back to step 0" in capsys.readouterr().out
