@@ -36,6 +36,8 @@ setup(
         ],
         # What the laws are held against for comparison; see scripts/baseline.py.
         "baseline": ["jax>=0.10,<0.11", "optax>=0.2.8,<0.3"],
+        # What draws the benchmark's figures.
+        "plots": ["matplotlib>=3.10,<4"],
     },
     entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
     classifiers=[

@@ -178,7 +178,7 @@ class Floor:
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         optimizer, adam = self._optimizer, isinstance(self._optimizer, keras.optimizers.Adam)
         count = tf.cast(self._step + 1, tf.float32)
-        powers = (tf.pow(0.9, count), tf.pow(0.999, count)) if adam else ()
+        powers = tf.pow(0.9, count), tf.pow(0.999, count)
         for i, (variable, gradient) in enumerate(zip(self._model.trainable_variables, gradients, strict=True)):
             own, rate = variable.value.handle, tf.constant(self._rate)
             if adam:
@@ -215,8 +215,8 @@ def _network(config: Config) -> tuple[Any, keras.Model]:
     for target in experiment.rules.match(config.rules, model, experiment.Timeline(1, 1)):
         if rule.constraint == "maxnorm":
             (variable,) = target.variables
-            axes = target.constraint.axis
-            axes = list(range(len(variable.shape) - 1)) if axes is None else axes
+            axis = target.constraint.axis
+            axes = list(range(len(variable.shape) - 1)) if axis is None else axis
             variable.constraint = keras.constraints.MaxNorm(rule.values["max_value"], axis=axes)
     assert isinstance(dataset.train.features, np.ndarray)
     return dataset.train, model

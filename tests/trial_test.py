@@ -25,7 +25,8 @@ def rehearsal(parts: tiny.Parts) -> Rehearsal:
 def test_xla_changes_training_by_rounding_alone(replicas, optimizer):
     states, totals = [], []
     for jit in (False, True):
-        parts = tiny.parts(BALL, replicas=replicas, optimizer=optimizer, dropout=0.3)
+        # Without dropout, whose masks XLA draws otherwise.
+        parts = tiny.parts(BALL, replicas=replicas, optimizer=optimizer)
         parts.steps.jit = jit
         totals.append(parts.train(20).totals.numpy())
         states.append(parts.state())

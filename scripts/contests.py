@@ -1,0 +1,181 @@
+"""The contests of a training step: which settings, who takes part, and what is asked of the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from scripts.opponents import Contestant, Fit, Floor, Ours
+from trainer.config import Config, RuleSettings, ScheduleSettings
+from trainer.table import table
+
+MAXNORM = RuleSettings("maxnorm", {"max_value": 2.0})
+# Far more steps than are made; what happens now and then happens as often as in a run of 10 000 steps.
+LONG = Config(
+    dataset="synthetic",
+    rules=(MAXNORM,),
+    train_steps=10**7,
+    eval_every="100%",
+    histogram_every="1000",
+    checkpoint_every="1000",
+    deterministic=False,
+    jit="off",
+)
+# Steps in a round, which take about a second.
+MODELS = {"mlp": 500, "convnet": 100, "lstm": 100, "resnet": 10, "transformer": 50}
+CONTEST = "{model}, batch {batch}, {optimizer}"
+
+Figures = dict[str, dict[str, dict[str, float]]]
+
+
+def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
+    """Every model, batch size and optimizer: the whole loop against `fit` at each of its settings and the floor."""
+    figures: Figures = {}
+    for model, steps in MODELS.items():
+        for batch in (32, 128):
+            for optimizer in ("adam", "sgd"):
+                name = CONTEST.format(model=model, batch=batch, optimizer=optimizer)
+                if only not in name or (quick and (model, batch, optimizer) != ("mlp", 128, "adam")):
+                    continue
+                config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
+                figures[name] = contest(
+                    {
+                        "ours": lambda config=config: Ours(config),
+                        "ours, --jit=on": lambda config=config: Ours(dataclasses.replace(config, jit="on")),
+                        **{
+                            f"fit, {size} a call{', jit' if jit else ''}": (
+                                lambda config=config, size=size, jit=jit: Fit(config, size, jit)
+                            )
+                            for jit in (False, True)
+                            for size in ((1, 100) if quick else (1, 10, 100))
+                        },
+                        "floor": lambda config=config: Floor(config, False),
+                        "floor, jit": lambda config=config: Floor(config, True),
+                    },
+                    steps=200 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
+                    rounds=3 if quick else 7,
+                )
+                tell(f"\n{name}\n" + shown(figures[name]))
+    return figures
+
+
+def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
+    """What each constraint, logging and determinism cost: against a run without."""
+    annealed = ScheduleSettings("cosine", {"initial": 2.0, "final": 0.5})
+    never = {"summary_every": "1000000", "histogram_every": "100%", "checkpoint_every": "100%"}
+    variants: dict[str, dict[str, Any]] = {
+        "bare": {"rules": (RuleSettings(),), **never},
+        "summaries": {"rules": (RuleSettings(),), **never, "summary_every": "100", "histogram_every": "1000"},
+        "checkpoints": {"rules": (RuleSettings(),), **never, "checkpoint_every": "1000"},
+        "maxnorm 2": never,
+        "maxnorm 0.5, every unit at its bound": {"rules": (RuleSettings("maxnorm", {"max_value": 0.5}),), **never},
+        "maxnorm 2 to 0.5, annealed": {"rules": (RuleSettings("maxnorm", {"max_value": annealed}),), **never},
+        "unitnorm": {"rules": (RuleSettings("unitnorm"),), **never},
+        "nonneg": {"rules": (RuleSettings("nonneg"),), **never},
+        "box": {"rules": (RuleSettings("box", {"min_value": -0.1, "max_value": 0.1}),), **never},
+        "l1ball 3": {"rules": (RuleSettings("l1ball", {"max_value": 3.0}),), **never},
+        "topk 90 %": {"rules": (RuleSettings("topk", {"sparsity": 0.9}),), **never},
+    }
+    figures: Figures = {}
+    for model, steps in {"mlp": 500, "convnet": 50, "lstm": 50, "resnet": 10, "transformer": 20}.items():
+        if quick and model != "mlp":
+            continue
+        chosen = ("bare", "summaries", "maxnorm 2", "l1ball 3", "topk 90 %")
+        makers = {
+            name: lambda settings=settings, model=model: Ours(
+                dataclasses.replace(LONG, model=model, batch_size=128, **settings)
+            )
+            for name, settings in variants.items()
+            if (model == "mlp" and not quick) or name in chosen
+        }
+        name = f"constraints, {model}, batch 128"
+        figures[name] = contest(makers, steps=200 if quick else steps, rounds=3 if quick else 7)
+        tell(f"\n{name}\n" + shown(figures[name]))
+    return figures
+
+
+def contest(makers: Mapping[str, Callable[[], Contestant]], steps: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Lets contestants take turns; the first is what the others are compared with.
+
+    Returns:
+      For each, in milliseconds a step: the median and both quartiles; and the median of its ratios to the first.
+    """
+    contestants: dict[str, Contestant] = {}
+    times: dict[str, list[float]] = {}
+    # What runs print is of no interest here.
+    with contextlib.redirect_stdout(io.StringIO()):
+        for name, make in makers.items():
+            try:
+                contestants[name] = make()
+                contestants[name].run(steps)
+            except (ValueError, RuntimeError, tf.errors.OpError):
+                # XLA cannot compile every model.
+                contestants.pop(name, None)
+        for _ in range(rounds):
+            for name, one in contestants.items():
+                times.setdefault(name, []).append(1e3 * one.run(steps))
+        for one in contestants.values():
+            if isinstance(one, Ours):
+                one.close()
+    keras.backend.clear_session()
+    first = next(iter(times.values()))
+    figures = {}
+    for name, values in times.items():
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+        ratio = statistics.median(value / base for value, base in zip(values, first, strict=True))
+        figures[name] = {"milliseconds": middle, "quartile_1": low, "quartile_3": high, "ratio": ratio}
+    return figures
+
+
+def shown(figures: dict[str, dict[str, float]]) -> str:
+    """A contest as a table."""
+    rows = [
+        [name, f"{f['milliseconds']:.3f}", f"{f['quartile_1']:.3f}-{f['quartile_3']:.3f}", f"{f['ratio']:.2f}"]
+        for name, f in figures.items()
+    ]
+    return table(["", "ms a step", "quartiles", f"ratio to {next(iter(figures))}"], rows)
+
+
+def training_targets(figures: Figures) -> list[list[str]]:
+    """Rows of what was asked of training, and whether it holds: target, measured."""
+    rows = []
+    for name, results in figures.items():
+        ours = min(results[key]["milliseconds"] for key in results if key.startswith("ours"))
+        best = min(results[key]["milliseconds"] for key in results if key.startswith("fit"))
+        floor = min(results[key]["milliseconds"] for key in results if key.startswith("floor"))
+        rows.append(row(f"{name}: to fit at its best", "<=", 1.0, ours / best))
+        rows.append(row(f"{name}: to the floor", "<=", 1.1, ours / floor))
+        if name.startswith("mlp"):
+            default = results["fit, 1 a call"]["milliseconds"]
+            rows.append(row(f"{name}: times as fast as fit's defaults", ">=", 1.7, default / ours))
+    return rows
+
+
+def cost_targets(figures: Figures) -> list[list[str]]:
+    """The same of constraints and logging."""
+    limits = {"maxnorm 2": 1.03, "l1ball 3": 1.1, "topk 90 %": 1.1, "summaries": 1.02}
+    rows = []
+    for name, results in figures.items():
+        for variant, limit in limits.items():
+            if variant == "maxnorm 2" and "mlp" not in name:
+                continue
+            rows.append(row(f"{name}: {variant}, to bare", "<=", limit, results[variant]["ratio"]))
+    return rows
+
+
+def verdict(holds: bool) -> str:
+    """How a target's row ends."""
+    return "held" if holds else "NOT HELD"
+
+
+def row(what: str, relation: str, target: float, measured: float) -> list[str]:
+    """One target: what, how much, what was measured, whether it holds."""
+    holds = measured <= target if relation == "<=" else measured >= target
+    return [f"{what}, {'at most' if relation == '<=' else 'at least'} {target:g}", f"{measured:.2f}", verdict(holds)]

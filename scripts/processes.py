@@ -1,0 +1,63 @@
+"""What only a process of its own can tell: how soon the first step is made, and how much memory a run takes."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from scripts.contests import row
+
+_STEP = (
+    "from trainer import main; main.run(['', '--constraint=maxnorm', '--max_value=2', '--train_steps=1', "
+    "'--eval_every=100%', '--run_dir={folder}/run', '--overwrite'])"
+)
+_DATA = "from trainer import quiet; quiet.import_tensorflow(); from trainer import data; data.load('digits')"
+# Not `ru_maxrss`, which a process inherits from the one that started it.
+_MEMORY = (
+    "import pathlib, re; from scripts.contests import LONG; from scripts.opponents import Fit, Ours; {who}.run(500); "
+    "print('peak', re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
+)
+
+
+def measure(folder: pathlib.Path, rounds: int) -> dict[str, float]:
+    """Seconds and MiB, medians over rounds; runs are kept in `folder`."""
+    step = _STEP.format(folder=folder)
+    _seconds(step)  # Prepares the data.
+    timed = [(_seconds("import tensorflow"), _seconds(_DATA), _seconds(step)) for _ in range(rounds)]
+    imported, loaded, stepped = (statistics.median(times) for times in zip(*timed, strict=True))
+    ours = statistics.median(_peak("Ours(LONG)") for _ in range(rounds))
+    fit = statistics.median(_peak("Fit(LONG, 1, False)") for _ in range(rounds))
+    return {
+        "import tensorflow, s": imported,
+        "import and data, s": loaded,
+        "whole run of one step, s": stepped,
+        "peak memory, MiB": ours,
+        "peak memory of fit, MiB": fit,
+    }
+
+
+def targets(figures: dict[str, float]) -> list[list[str]]:
+    """Rows: target, measured, whether it holds."""
+    start = figures["whole run of one step, s"] / figures["import and data, s"]
+    memory = figures["peak memory, MiB"] / figures["peak memory of fit, MiB"]
+    return [
+        row("whole run of one step, to importing TensorFlow and loading the data", "<=", 1.5, start),
+        row("peak memory, to that of fit", "<=", 1.1, memory),
+    ]
+
+
+def _seconds(code: str) -> float:
+    begun = time.perf_counter()
+    _run(code)
+    return time.perf_counter() - begun
+
+
+def _peak(who: str) -> float:
+    return float(_run(_MEMORY.format(who=who)).rsplit("peak ", 1)[1]) / 1024
+
+
+def _run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
