@@ -7,6 +7,7 @@ import dataclasses
 import io
 import statistics
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -47,17 +48,15 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
                 config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
                 figures[name] = contest(
                     {
-                        "ours": lambda config=config: Ours(config),
-                        "ours, --jit=on": lambda config=config: Ours(dataclasses.replace(config, jit="on")),
+                        "ours": partial(Ours, config),
+                        "ours, --jit=on": partial(Ours, dataclasses.replace(config, jit="on")),
                         **{
-                            f"fit, {size} a call{', jit' if jit else ''}": (
-                                lambda config=config, size=size, jit=jit: Fit(config, size, jit)
-                            )
+                            f"fit, {size} a call{', jit' if jit else ''}": partial(Fit, config, size, jit)
                             for jit in (False, True)
                             for size in ((1, 100) if quick else (1, 10, 100))
                         },
-                        "floor": lambda config=config: Floor(config, False),
-                        "floor, jit": lambda config=config: Floor(config, True),
+                        "floor": partial(Floor, config, False),
+                        "floor, jit": partial(Floor, config, True),
                     },
                     steps=200 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
                     rounds=3 if quick else 7,
@@ -88,10 +87,8 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
         if quick and model != "mlp":
             continue
         chosen = ("bare", "summaries", "maxnorm 2", "l1ball 3", "topk 90 %")
-        makers = {
-            name: lambda settings=settings, model=model: Ours(
-                dataclasses.replace(LONG, model=model, batch_size=128, **settings)
-            )
+        makers: dict[str, Callable[[], Contestant]] = {
+            name: partial(Ours, dataclasses.replace(LONG, model=model, batch_size=128, **settings))
             for name, settings in variants.items()
             if (model == "mlp" and not quick) or name in chosen
         }

@@ -6,6 +6,7 @@ replica's values under polluted tags.
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -96,11 +97,14 @@ class Summaries:
         Returns:
           `{tag: value}` for `scalars`.
         """
-        values = {}
+        values, nonzeros = {}, {}
         for target, row in zip(self._targets, measured, strict=True):
             if not target.holds(step):
                 continue
             path = target.label
+            if len(target.variables) == 1:
+                # Measured in the compiled step already; counting again would copy the weights to the host.
+                nonzeros[target.variables[0].path] = round((1.0 - float(row[MEASURES.index("sparsity")])) * target.size)
             for name, number in zip(MEASURES, row, strict=False):
                 if name == "residual" and not isinstance(target.constraint, Intersection):
                     continue
@@ -108,8 +112,10 @@ class Summaries:
             for i, field in enumerate(target.constraint.bounds()):
                 values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
             if len(target.variables) > 1:
-                values |= {f"sparsity/{one.path}": 1.0 - _nonzeros(one) / one.numpy().size for one in target.variables}
-        return values | self._total_sparsity()
+                counted = {one.path: _nonzeros(one) for one in target.variables}
+                values |= {f"sparsity/{path}": 1.0 - count / self._size(path) for path, count in counted.items()}
+                nonzeros |= counted
+        return values | self._total_sparsity(nonzeros)
 
     def histograms(self, step: int) -> None:
         """Writes a histogram of each measured variable, of its finite weights: NaN and infinity have no bucket."""
@@ -128,10 +134,15 @@ class Summaries:
             writer.close()
         self._writers.clear()
 
-    def _total_sparsity(self) -> dict[str, float]:
-        size = sum(variable.numpy().size for variable in self._variables.values())
-        nonzeros = sum(_nonzeros(variable) for variable in self._variables.values())
-        return {_TOTAL_SPARSITY: 1.0 - nonzeros / size} if size else {}
+    def _total_sparsity(self, nonzeros: Mapping[str, int] | None = None) -> dict[str, float]:
+        """Of all measured variables; those whose number of non-zeros is not given are counted."""
+        known = nonzeros or {}
+        counts = [known[path] if path in known else _nonzeros(one) for path, one in self._variables.items()]
+        size = sum(map(self._size, self._variables))
+        return {_TOTAL_SPARSITY: 1.0 - sum(counts) / size} if size else {}
+
+    def _size(self, path: str) -> int:
+        return math.prod(self._variables[path].shape)
 
     def _write(self, folder: str, step: int, protos: Sequence[Any]) -> None:
         if folder not in self._writers:
