@@ -14,7 +14,8 @@ def test_a_full_disk():
     error = OSError(errno.ENOSPC, "No space left on device", "run/flags.txt.new")
     message = failures.described(error)
     assert message == (
-        "the run directory cannot be written (run/flags.txt.new): No space left on device; the last checkpoint is good."
+        "the run directory cannot be written (run/flags.txt.new): No space left on device; what was saved before stays "
+        "as it is; mend the disk and give the same command to go on."
     )
     assert "(None)" not in failures.described(OSError(errno.ENOSPC, "No space left on device"))
 

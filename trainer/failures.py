@@ -1,4 +1,4 @@
-"""What went wrong in the middle of a run, in a user's words: bad data and a disk that fails."""
+"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, weights that are not finite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 
 import tensorflow as tf
 
+from trainer.checkpoints import NonFiniteError
+
 _ASSERTION = re.compile(r"assertion failed: (.*)")
+_UNTOUCHED = "what was saved before stays as it is; mend the disk and give the same command to go on."
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
 
 
@@ -19,9 +22,11 @@ def described(error: Exception) -> str | None:
     Returns:
       The line; None for anything else, which must keep its traceback.
     """
+    if isinstance(error, NonFiniteError):
+        return str(error)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return f"the run directory cannot be written{where}: {error.strerror or error}; the last checkpoint is good."
+        return f"the run directory cannot be written{where}: {error.strerror or error}; {_UNTOUCHED}"
     if isinstance(error, tf.errors.OpError):
         message = " ".join(str(error.message).split())
         if found := _ASSERTION.search(message):
@@ -29,5 +34,5 @@ def described(error: Exception) -> str | None:
             parts = found[1].split(" [[")[0].strip("[] ").replace("'", "").split("] [")
             return f"{' '.join(parts)}; mend the data set, or choose another split."
         if found := _DISK.search(message):
-            return f"the run directory cannot be written: {found[0]}; the last checkpoint is good."
+            return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None

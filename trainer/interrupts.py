@@ -24,7 +24,11 @@ class Interrupt:
 
 @contextlib.contextmanager
 def listen() -> Iterator[Interrupt]:
-    """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short."""
+    """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short.
+
+    Once a signal has come, both are ignored after the block as well: the process is about to end, and one that hits it
+    on the way must not change its exit code.
+    """
     interrupt = Interrupt()
 
     def note(number: int, frame: object) -> None:
@@ -36,4 +40,4 @@ def listen() -> Iterator[Interrupt]:
         yield interrupt
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if interrupt.asked() else handler)

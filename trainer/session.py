@@ -29,11 +29,8 @@ class Session:
         self._experiment = built
         self._directory = directory
         self._state = built.state
-        patterns = [target.pattern for target in built.targets if target.pattern is not None]
-        self._checkpoints = Checkpoints(
-            directory.checkpoints, built.model, built.optimizer, built.state, log=say, patterns=patterns
-        )
-        self._summaries = summaries.Summaries(directory.path, built.targets)
+        self._checkpoints: Checkpoints
+        self._summaries = summaries.Summaries(directory.path, built.targets, log=say)
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
         self._mark = 0, 0.0
@@ -48,10 +45,22 @@ class Session:
         Raises:
           ValueError: the directory cannot be used, or none of its checkpoints is whole.
         """
-        resumed = self._directory.open(flagfile, experiment.facts(self._experiment))
+        built = self._experiment
+        resumed = self._directory.open(flagfile, experiment.facts(built))
+        self._checkpoints = Checkpoints(
+            self._directory.checkpoints,
+            built.model,
+            built.optimizer,
+            built.state,
+            log=say,
+            patterns=[target.pattern for target in built.targets if target.pattern is not None],
+            run=self._directory.identity(),
+        )
         step = self._checkpoints.restore() if resumed else None
+        if resumed and step is None:
+            self._explain_new_start()
         if resumed:
-            summaries.rewind(self._directory.path, -1 if step is None else step)
+            self._summaries.rewind(-1 if step is None else step)
         if step is None:
             config = self._experiment.config
             settings = summaries.readable(rundir.as_flags(config.identity()))
@@ -61,6 +70,15 @@ class Session:
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
         self._start = step or 0
+
+    def _explain_new_start(self) -> None:
+        certificate_file = self._directory.path / rundir.CERTIFICATE
+        if certificate_file.exists():
+            raise ValueError(
+                f"{certificate_file} says that this run ended, but {self._directory.checkpoints} holds no "
+                "checkpoint of it; restore one from a backup, or add --overwrite to begin again."
+            )
+        say("the run in this directory was stopped before its first checkpoint, so it begins again")
 
     def run(self, interrupt: Interrupt) -> dict[str, Any] | None:
         """Trains to the end.
@@ -132,6 +150,7 @@ class Session:
         if better:
             self._state.best.assign([result["accuracy"], result["loss"], step])
             self._state.waited.assign(0)
+            self._directory.check_held()
             self._checkpoints.save_best()
         else:
             self._state.waited.assign_add(1)
@@ -151,6 +170,7 @@ class Session:
         del step, chunk
         # What a checkpoint promises to be on disk must be there before it.
         self._summaries.flush()
+        self._directory.check_held()
         self._checkpoints.save()
 
     def _patience_is_over(self) -> bool:
@@ -176,5 +196,6 @@ class Session:
         self._summaries.end(step, document["feasible"])
         self._summaries.close()
         text = json.dumps(document, indent=2, allow_nan=False)
+        self._directory.check_held()
         rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, text + "\n")
         return document
