@@ -17,6 +17,7 @@ from trainer.datasets import prepare, reader, synthetic
 if TYPE_CHECKING:
     import tensorflow as tf
 
+MOST_CLASSES = 10**6
 MEMORY_LIMIT = 2**30  # bytes; a split whose features take more is streamed from disk
 
 
@@ -107,8 +108,8 @@ def load(
             classification; for an unknown or empty split; for a label outside the classes or a feature that is not
             finite; for an option of another data set.
     """
-    if num_classes is not None and _index(num_classes) < 2:
-        raise ValueError(f"num_classes={num_classes!r} must be an integer of at least 2.")
+    if num_classes is not None and not 2 <= _index(num_classes) <= MOST_CLASSES:
+        raise ValueError(f"num_classes={num_classes!r} must be an integer of at least 2 and at most {MOST_CLASSES}.")
     if name == datasets.SYNTHETIC:
         return _synthetic(train_split, eval_split, input_shape, num_classes, num_examples, seed)
     for option, value in (("input_shape", input_shape), ("num_examples", num_examples)):
@@ -157,6 +158,11 @@ def _synthetic(
     if _index(size) < 1:
         raise ValueError(f"num_examples={num_examples!r} must be a positive integer.")
     bytes_each = 4 * math.prod(shape)
+    if bytes_each > MEMORY_LIMIT:
+        raise ValueError(
+            f"input_shape={shape} makes one example take {bytes_each} bytes, and all synthetic examples together may "
+            f"take {MEMORY_LIMIT}; choose a smaller shape."
+        )
     if size * bytes_each > MEMORY_LIMIT:
         raise ValueError(
             f"num_examples={size} of shape {shape} take more than {MEMORY_LIMIT} bytes, the most for synthetic "
