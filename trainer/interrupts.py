@@ -11,7 +11,7 @@ class Interrupt:
     """Whether a signal asked the run to stop.
 
     Attributes:
-      name: the signal's name, or None.
+      name: the first signal's name, or None.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ def listen() -> Iterator[Interrupt]:
 
     def note(number: int, frame: object) -> None:
         del frame
-        interrupt.name = signal.Signals(number).name
+        interrupt.name = interrupt.name or signal.Signals(number).name
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
+
+# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first, whose speed
+# nobody knows, have more steps than that.
+LONGEST_CHUNK = 1.0
+FIRST_CHUNK = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,7 @@ def run(
     measure_every: int,
     report: Callable[[int], None],
     stop: Callable[[], bool],
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Trains from `start` to `total_steps`, or until `stop`.
 
@@ -58,17 +65,21 @@ def run(
       measure_every: steps between two measurements of the constrained variables; the last step is measured too.
       report: told of every step reached.
       stop: asked after each chunk.
+      clock: seconds, monotonic.
 
     Returns:
       The step it stopped at.
     """
-    step = start
+    step, most = start, min(FIRST_CHUNK, steps_per_loop)
     while step < total_steps and not stop():
         boundary = min(action.next(step) for action in actions)
-        chunk_end = min(boundary, step + steps_per_loop, total_steps)
+        chunk_end = min(boundary, step + most, total_steps)
         measured = chunk_end % measure_every == 0 or chunk_end == total_steps
+        begun = clock()
         chunk = steps.train(chunk_end - step, np.asarray(state.totals), measured)
         state.totals.assign(chunk.totals)
+        fitting = LONGEST_CHUNK * (chunk_end - step) / max(clock() - begun, 1e-9)
+        most = max(1, min(steps_per_loop, int(fitting)))
         step = chunk_end
         report(step)
         for action in actions:

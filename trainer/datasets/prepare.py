@@ -51,7 +51,8 @@ def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
     if not match:
         raise ValueError(
             f"`{name[:LONGEST_NAME]}` is not the name of a data set: expected name, name/config or "
-            "name/config:1.2.3 in lower case, such as digits or mnist; the folder that holds prepared data sets is data_dir."
+            "name/config:1.2.3 in lower case, such as digits or mnist; the folder that holds prepared data sets is "
+            "data_dir."
         )
     import tensorflow_datasets as tfds
 
