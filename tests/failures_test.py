@@ -50,3 +50,14 @@ def test_what_a_pipeline_asserted_is_told_in_its_own_words():
 )
 def test_a_mistake_of_the_program_is_not_explained_away(error):
     assert failures.described(error) is None
+
+
+def test_the_systems_words_without_those_of_tensorflow():
+    message = "{{function_node __wrapped__SaveV2_device_/job:x}} run/part-0.data; File too large [Op:SaveV2] name: "
+    assert failures.reason(tf.errors.OutOfRangeError(None, None, message)) == "File too large"
+    assert failures.reason(OSError(errno.ENOSPC, "No space left on device", "x")) == "No space left on device"
+    assert failures.reason(OSError("odd")) == "odd"
+
+
+def test_weights_that_are_not_finite_are_told_in_the_words_of_the_refusal():
+    assert failures.described(failures.NonFiniteError("step 5 is not saved")) == "step 5 is not saved"

@@ -62,7 +62,7 @@ def assert_ends_like(whole, folder) -> None:
     resume_test.assert_same_points(folder / "run", whole / "run")
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name):
     """The fast suite's share: one signal to stop, and then one at each point where another could do harm."""
     more = [sabotage.point(at, send=SIGNALS) for at in WHILE_SAVING.values()]

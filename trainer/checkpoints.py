@@ -21,16 +21,14 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from trainer import failures
+
 MANIFEST = "manifest.json"
 PREFIX = "state"
 # One spelling for each step, or two directories could claim to be the same checkpoint.
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
 _PART = re.compile(rf"{PREFIX}\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
 _UNFINISHED = re.compile(r"(unfinished|obsolete)-.*")
-
-
-class NonFiniteError(ValueError):
-    """A save was refused because the state holds NaN or infinity."""
 
 
 class Progress(tf.train.Checkpoint):
@@ -91,7 +89,7 @@ class Checkpoints:
         """Writes a checkpoint of the present step and deletes those too many.
 
         Raises:
-          NonFiniteError: the state holds NaN or infinity; nothing was written, the earlier checkpoints stay.
+          failures.NonFiniteError: the state holds NaN or infinity; nothing was written, the earlier checkpoints stay.
           OSError: the disk refused; the earlier checkpoints stay, and nothing of this one.
         """
         now = self._step()
@@ -168,7 +166,7 @@ class Checkpoints:
         if _exists(final) and _problem(final, step, self._run) is None:
             return final
         if bad := self._nonfinite():
-            raise NonFiniteError(
+            raise failures.NonFiniteError(
                 f"step {step} is not saved: {bad} holds NaN or infinity, which a checkpoint would only pass on; "
                 "earlier checkpoints stay as they are. Lower --learning_rate, or bound the gradient with --clip_norm."
             )
@@ -192,9 +190,7 @@ class Checkpoints:
             _sync(folder)
         except tf.errors.OpError as error:
             _remove(unfinished)
-            # TensorFlow's message names each of its temporary files; the last part is the system's reason.
-            reason = str(error.message).split("; ")[-1].splitlines()[0]
-            raise OSError(0, reason, str(unfinished)) from None
+            raise OSError(0, failures.reason(error), str(unfinished)) from None
         except BaseException:
             _remove(unfinished)
             raise

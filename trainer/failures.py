@@ -6,11 +6,15 @@ import re
 
 import tensorflow as tf
 
-from trainer.checkpoints import NonFiniteError
-
 _ASSERTION = re.compile(r"assertion failed: (.*)")
 _UNTOUCHED = "what was saved before stays as it is; mend the disk and give the same command to go on."
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
+# What TensorFlow writes around the system's words.
+_AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
+
+
+class NonFiniteError(ValueError):
+    """A save was refused because the state holds NaN or infinity."""
 
 
 def described(error: Exception) -> str | None:
@@ -36,3 +40,11 @@ def described(error: Exception) -> str | None:
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None
+
+
+def reason(error: OSError | tf.errors.OpError) -> str:
+    """The system's own words for what went wrong with a file."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # Before them the path, after them what else failed on their account.
+    return _AROUND.sub("", error.message.splitlines()[0]).split("; ")[-1].strip()

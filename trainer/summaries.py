@@ -28,6 +28,7 @@ from tensorboard.plugins.scalar import metadata as scalar
 from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
+from trainer import failures
 from trainer.projector import MEASURES
 from trainer.targets import Target
 
@@ -144,12 +145,10 @@ class Summaries:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            # TensorFlow puts its own words before and after the system's.
-            reason = error.strerror if isinstance(error, OSError) else error.message.splitlines()[0].split("; ")[-1]
             if not self._failed:
                 self._log(
-                    f"warning: event files in {self._directory} cannot be written: {reason}; training goes on, "
-                    "TensorBoard shows nothing of what follows."
+                    f"warning: event files in {self._directory} cannot be written: {failures.reason(error)}; training "
+                    "goes on, TensorBoard shows nothing of what follows."
                 )
             # A file that lost a record in its middle is of no use from there on, so nothing more is tried.
             self._failed = True
