@@ -37,6 +37,21 @@ class Split:
     labels: np.ndarray | None = dataclasses.field(repr=False)
     stream: Callable[[], tf.data.Dataset] | None = dataclasses.field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.features is None or self.labels is None:
+            return
+        features, labels = np.asarray(self.features), np.asarray(self.labels)
+        if labels.dtype.kind not in "iu" or features.dtype.kind not in "uif":
+            raise ValueError(
+                f"A split has features of {features.dtype} and labels of {labels.dtype}; expected numbers, and "
+                "integers as labels."
+            )
+        if labels.shape != (self.num_examples,) or features.shape[:1] != labels.shape or not self.num_examples:
+            raise ValueError(
+                f"A split of {self.num_examples} examples has features of shape {features.shape} and labels of shape "
+                f"{labels.shape}; expected one of each for each example, and at least one example."
+            )
+
     def examples(self) -> tf.data.Dataset:
         """Returns the pairs (feature [*input_shape], label []) one by one, features as `to_float` takes them."""
         import tensorflow as tf
@@ -135,6 +150,7 @@ def _split(
 ) -> Split:
     size = source.num_examples(split)
     if split not in arrays:
+        source.check(split)
         return Split(size, None, None, stream=lambda: source.stream(split, standardizer))
     features, labels = arrays[split]
     if standardizer:

@@ -9,6 +9,7 @@ import tensorflow as tf
 _ASSERTION = re.compile(r"assertion failed: (.*)")
 _UNTOUCHED = "what was saved before stays as it is; mend the disk and give the same command to go on."
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
+_RECORD = re.compile(r"(?:corrupted|truncated) record at \d+|Can't parse serialized Example|Could not parse example")
 # What TensorFlow writes around the system's words.
 _AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
 
@@ -37,6 +38,11 @@ def described(error: Exception) -> str | None:
             # tf.debugging prints each part of a message in brackets: "[text] [5] [17] [[{{node ...".
             parts = found[1].split(" [[")[0].strip("[] ").replace("'", "").split("] [")
             return f"{' '.join(parts)}; mend the data set, or choose another split."
+        if found := _RECORD.search(message):
+            return (
+                f"a record of the data set is damaged: {found[0]}; remove the data set's folder, prepare it again and "
+                "give the same command to go on."
+            )
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None
