@@ -43,6 +43,12 @@ def test_a_look_is_enough_to_be_refused(taken, settings):
     assert processes.listing(taken) == before
 
 
+def test_a_dry_run_disturbs_nobody_and_is_not_refused(taken):
+    before = processes.listing(taken)
+    assert directory(taken, dry_run=True).check() is True
+    assert processes.listing(taken) == before
+
+
 def test_a_look_does_not_keep_others_out(taken, tmp_path):
     directory(tmp_path / "other").open("", {})
     looking = threading.Event()

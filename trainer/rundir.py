@@ -68,7 +68,7 @@ class RunDirectory:
                 f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
                 "choose an empty or a new directory."
             )
-        if self._lock is None:
+        if self._lock is None and not self._config.dry_run:
             # Building the experiment can take minutes, so a directory that is taken is refused before it.
             self._refuse_taken()
         if self._config.overwrite:
