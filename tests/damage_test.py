@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 
@@ -154,6 +155,18 @@ def test_the_checkpoint_of_another_run_is_passed_over(tmp_path):
     # One that was saved before checkpoints named their run, or where it does not matter, is taken as it is.
     plain = Run(tmp_path / "a")
     assert plain.checkpoints.restore() == 2
+
+
+def test_a_state_of_another_step_under_a_manifest_that_was_made_to_fit(copied):
+    run, again, folder, states = copied
+    manifest = folder / "step-00000003" / "manifest.json"
+    for file in (folder / "step-00000001").glob("state.*"):
+        shutil.copyfile(file, folder / "step-00000003" / file.name)
+    content = json.loads((folder / "step-00000001" / "manifest.json").read_text())
+    manifest.write_text(checkpoints._serialised({**content, "step": 3}))
+    assert again.restore() == 2
+    assert tiny.same_bits(run.state(), states[2])
+    assert run.said == ["checkpoint step-00000003 is passed over: it holds step 1"]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"step": 3, "files": ' + "[" * 5000, "9" * 5000, '"' * 3])

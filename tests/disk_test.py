@@ -227,6 +227,19 @@ def test_a_writer_that_fails_is_said_once(tmp_path):
     assert writer.measures(0, np.zeros((len(parts.targets), 9)))
 
 
+def test_a_folder_that_is_gone_is_said_once(tmp_path):
+    said: list[str] = []
+    writer = summaries.Summaries(tmp_path, [], said.append)
+    writer.scalars("train", 1, {"loss": 0.5})
+    writer.flush()
+    assert said == []
+    shutil.rmtree(tmp_path / "train")
+    for _ in range(3):
+        writer.flush()
+    assert len(said) == 1
+    assert "No such file or directory" in said[0]
+
+
 def test_event_files_that_cannot_be_rewound_are_said_and_left_alone(tmp_path, monkeypatch):
     said: list[str] = []
     writer = summaries.Summaries(tmp_path, [], said.append)
