@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
+from trainer import quiet
 from trainer.progress import say
 from trainer.table import table
 
@@ -130,6 +131,7 @@ def watch(flags: Sequence[str], seconds: float, folder: pathlib.Path) -> tuple[l
 
 def traces(run: pathlib.Path) -> list[float]:
     """How many training functions were compiled, at each summary of a run."""
+    quiet.import_tensorflow()
     from tensorboard.backend.event_processing import event_file_loader
 
     found = []

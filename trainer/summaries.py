@@ -167,7 +167,8 @@ class Summaries:
             if folder not in self._writers:
                 self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
             with self._writers[folder].as_default():
-                tf.summary.experimental.write_raw_pb(event, step=step)
+                # As an array: TensorFlow keeps every Python number that it ever made a tensor of, without end.
+                tf.summary.experimental.write_raw_pb(event, step=tf.constant(np.array(step, np.int64)))
 
 
 def _nonzeros(variable: Any) -> int:
