@@ -61,3 +61,11 @@ def test_the_systems_words_without_those_of_tensorflow():
 
 def test_weights_that_are_not_finite_are_told_in_the_words_of_the_refusal():
     assert failures.described(failures.NonFiniteError("step 5 is not saved")) == "step 5 is not saved"
+
+
+def test_a_machine_without_enough_memory():
+    message = "{{function_node x}} OOM when allocating tensor with shape[64,1000000] and type float on /job:localhost"
+    told = failures.described(tf.errors.ResourceExhaustedError(None, None, message))
+    assert told.startswith(
+        "the machine has not enough memory for a tensor of shape [64,1000000]; use a smaller --batch"
+    )

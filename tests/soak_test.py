@@ -47,7 +47,7 @@ def test_few_samples_are_one_window():
 
 
 def test_no_step_becomes_a_tensor_by_way_of_a_python_number(tmp_path, monkeypatch):
-    """TensorFlow keeps each such number for ever: some hundred bytes a summary, which a soak of minutes hardly shows."""
+    """TensorFlow keeps each such number for ever: bytes that a soak of minutes hardly shows."""
     steps = []
     monkeypatch.setattr(summaries.tf.summary.experimental, "write_raw_pb", lambda event, step: steps.append(step))
     writer = summaries.Summaries(tmp_path, [])

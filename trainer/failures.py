@@ -1,4 +1,4 @@
-"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, weights that are not finite."""
+"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, no memory, weights not finite."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ _ASSERTION = re.compile(r"assertion failed: (.*)")
 _UNTOUCHED = "what was saved before stays as it is; mend the disk and give the same command to go on."
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
 _RECORD = re.compile(r"(?:corrupted|truncated) record at \d+|Can't parse serialized Example|Could not parse example")
+_MEMORY = re.compile(r"OOM when allocating tensor with shape\s*(\[[0-9,]*\])")
 # What TensorFlow writes around the system's words.
 _AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
 
@@ -42,6 +43,11 @@ def described(error: Exception) -> str | None:
             return (
                 f"a record of the data set is damaged: {found[0]}; remove the data set's folder, prepare it again and "
                 "give the same command to go on."
+            )
+        if found := _MEMORY.search(message):
+            return (
+                f"the machine has not enough memory for a tensor of shape {found[1]}; use a smaller --batch_size or "
+                "network, or a larger machine."
             )
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
