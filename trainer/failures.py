@@ -1,4 +1,4 @@
-"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, no memory, weights not finite."""
+"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, no memory, NaN weights."""
 
 from __future__ import annotations
 
