@@ -132,7 +132,7 @@ def test_a_directory_that_is_no_longer_there(tmp_path, act):
         if act == "deleted":
             shutil.rmtree(tmp_path / "elsewhere")
         before = processes.listing(tmp_path / "run") if act == "replaced" else None
-        ended(process, "it was deleted, moved or replaced while the run went on")
+        ended(process, "it or its .lock was deleted, moved or replaced while the run went on")
     if act == "replaced":
         assert processes.listing(tmp_path / "run") == before
     else:

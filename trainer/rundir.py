@@ -143,7 +143,9 @@ class RunDirectory:
         except OSError:
             same = False
         if not same:
-            raise OSError(errno.ENOENT, "it was deleted, moved or replaced while the run went on", str(self.path))
+            raise OSError(
+                errno.ENOENT, "it or its .lock was deleted, moved or replaced while the run went on", str(self.path)
+            )
 
     def close(self) -> None:
         """Gives the lock back."""
