@@ -18,7 +18,7 @@ ONE = damage.of_one("step-00000003", "step-00000002")
 COMBINED = 60
 WHOLE = 12
 # Of damage of one kind at many places, the fast suite takes the first few.
-FEW = 5
+FEW = 2
 
 
 def shared_out(names):
