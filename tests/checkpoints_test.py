@@ -8,48 +8,12 @@ import os
 import shutil
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import tiny
+from tests.saved import Run
 from trainer import checkpoints, devices
-
-FEATURES = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
-
-
-class Run:
-    """A network with dropout and adam that goes on by one eager step at a time."""
-
-    def __init__(self, directory, replicas: int = 1, keep: int = 3):
-        keras.utils.set_random_seed(3)
-        self.strategy = devices.strategy(replicas)
-        with self.strategy.scope():
-            layers = [keras.layers.Dense(5), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
-            self.model = keras.Sequential([keras.Input((4,)), *layers])
-            self.optimizer = keras.optimizers.Adam(0.01)
-            self.optimizer.build(self.model.trainable_variables)
-        self.progress = checkpoints.Progress()
-        self.said: list[str] = []
-        self.checkpoints = checkpoints.Checkpoints(
-            directory, self.model, self.optimizer, self.progress, keep, self.said.append
-        )
-
-    def step(self) -> None:
-        def replica() -> None:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(self.model(FEATURES, training=True) ** 2)
-            variables = self.model.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, variables), variables)
-
-        self.strategy.run(replica)
-        self.progress.totals.assign_add([1.0, 2.0, 3.0, 4.0])
-        self.progress.best.assign([0.5, 0.25, float(self.optimizer.iterations.numpy())])
-        self.progress.waited.assign_add(1)
-
-    def state(self) -> list[np.ndarray]:
-        progress = [self.progress.totals, self.progress.best, self.progress.waited]
-        return [value.numpy() for value in [*self.model.variables, *self.optimizer.variables, *progress]]
 
 
 def names(folder) -> list[str]:
@@ -136,7 +100,7 @@ def manifest(edit):
     def damage(path):
         content = json.loads(path.read_text())
         edit(content)
-        path.write_text(json.dumps(content))
+        path.write_text(checkpoints._serialised(content))
 
     return damage
 
@@ -148,7 +112,7 @@ def pointing_outside(path):
     content["files"][f"../step-00000002/{own}"] = checkpoints._fingerprint(path.parent.parent / "step-00000002" / own)
     del content["files"][own]
     flip(path.parent / own)
-    path.write_text(json.dumps(content))
+    path.write_text(checkpoints._serialised(content))
 
 
 def naming_a_neighbour(path):
@@ -156,7 +120,7 @@ def naming_a_neighbour(path):
     content = json.loads(path.read_text())
     outside = path.parent.parent / "step-00000002" / "state.index"
     content["files"]["../step-00000002/state.index"] = checkpoints._fingerprint(outside)
-    path.write_text(json.dumps(content))
+    path.write_text(checkpoints._serialised(content))
 
 
 FILES = {"data": "state.data-00000-of-00001", "index": "state.index", "manifest": "manifest.json"}
@@ -165,8 +129,6 @@ DAMAGE = {
         f"{act.__name__}_{file}": (file, act)
         for act in (flip, truncate, empty, os.remove, into_a_folder)
         for file in FILES
-        # A manifest without its last line break, or with another digit in a checksum, is another case.
-        if (act, file) != (truncate, "manifest")
     },
     "half_a_manifest": ("manifest", lambda path: path.write_text(path.read_text()[: path.stat().st_size // 2])),
     "garbage": ("manifest", lambda path: path.write_bytes(b"\xff\xfe\x00garbage")),

@@ -199,12 +199,14 @@ def test_a_missing_label_has_no_number_of_classes_as_remedy(tmp_path: Path) -> N
         load("toy_rows", data_dir=tmp_path, num_classes=3)
 
 
-def test_a_streamed_label_is_checked_when_it_comes(image_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
-    split = load("mnist", data_dir=image_dir, num_classes=5).train
-    message = r"Data set `mnist`, split `train`: a label is outside the classes 0\.\.4; label, example:"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        stacked(split)
+def test_a_streamed_label_is_checked_before_training(image_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = []
+    for limit in (data.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
+        with pytest.raises(ValueError, match=r"Data set `mnist`, split `train`: label \d of example \d") as caught:
+            load("mnist", data_dir=image_dir, num_classes=5)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
 
 
 def test_the_number_of_classes_given_wins(image_dir: Path) -> None:

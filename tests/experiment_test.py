@@ -13,7 +13,7 @@ import tensorflow as tf
 import models
 from constraints import REGISTRY
 from tests import tensorboard_data, tiny
-from trainer import certificate, experiment, rundir
+from trainer import certificate, experiment, failures, rundir
 from trainer.config import Config, RuleSettings, ScheduleSettings
 from trainer.interrupts import Interrupt
 from trainer.session import Session
@@ -217,17 +217,15 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
     assert all(twice[tag] == once[tag] for tag in once if "steps_per_second" not in tag)
 
 
-def test_weights_that_are_not_finite_end_in_a_certificate_that_says_so(tmp_path):
+def test_weights_that_are_not_finite_are_not_saved_and_end_the_run(tmp_path):
     rule = RuleSettings("maxnorm", {"max_value": 1.0})
     settings = config(
         tmp_path / "run", rule, model="mlp", optimizer="sgd", learning_rate=1e38, histogram_every="5", momentum=0.0
     )
-    _, result = trained(settings)
-    assert result["feasible"] is False
-    assert read(tmp_path / "run")["feasible"] is False
-    assert read(tmp_path / "run")["evaluation"]["loss"] is None
-    assert "VIOLATED" in certificate.printed(result)
-    assert "NOT FEASIBLE" in certificate.verdict(result, "x")
+    with pytest.raises(failures.NonFiniteError, match=r"is not saved: .* holds NaN or infinity"):
+        trained(settings)
+    assert not list((tmp_path / "run").glob("checkpoints/**/state.index"))
+    assert not (tmp_path / "run" / "certificate.json").exists()
 
 
 def test_what_is_written_is_the_mean_since_it_was_last_written(tmp_path):

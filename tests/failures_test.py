@@ -14,7 +14,8 @@ def test_a_full_disk():
     error = OSError(errno.ENOSPC, "No space left on device", "run/flags.txt.new")
     message = failures.described(error)
     assert message == (
-        "the run directory cannot be written (run/flags.txt.new): No space left on device; the last checkpoint is good."
+        "the run directory cannot be written (run/flags.txt.new): No space left on device; what was saved before stays "
+        "as it is; mend the disk and give the same command to go on."
     )
     assert "(None)" not in failures.described(OSError(errno.ENOSPC, "No space left on device"))
 
@@ -49,3 +50,22 @@ def test_what_a_pipeline_asserted_is_told_in_its_own_words():
 )
 def test_a_mistake_of_the_program_is_not_explained_away(error):
     assert failures.described(error) is None
+
+
+def test_the_systems_words_without_those_of_tensorflow():
+    message = "{{function_node __wrapped__SaveV2_device_/job:x}} run/part-0.data; File too large [Op:SaveV2] name: "
+    assert failures.reason(tf.errors.OutOfRangeError(None, None, message)) == "File too large"
+    assert failures.reason(OSError(errno.ENOSPC, "No space left on device", "x")) == "No space left on device"
+    assert failures.reason(OSError("odd")) == "odd"
+
+
+def test_weights_that_are_not_finite_are_told_in_the_words_of_the_refusal():
+    assert failures.described(failures.NonFiniteError("step 5 is not saved")) == "step 5 is not saved"
+
+
+def test_a_machine_without_enough_memory():
+    message = "{{function_node x}} OOM when allocating tensor with shape[64,1000000] and type float on /job:localhost"
+    told = failures.described(tf.errors.ResourceExhaustedError(None, None, message))
+    assert told.startswith(
+        "the machine has not enough memory for a tensor of shape [64,1000000]; use a smaller --batch"
+    )

@@ -1,7 +1,8 @@
-"""Signals become a wish to stop, and only while somebody listens."""
+"""Signals become a wish to stop while somebody listens, and nothing at all once one has come."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -9,10 +10,19 @@ import pytest
 
 from trainer import interrupts
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+@pytest.fixture(autouse=True)
+def _handlers_of_before():
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_is_noted_by_its_name_and_ends_nothing(number):
-    before = signal.getsignal(number)
     with interrupts.listen() as interrupt:
         assert not interrupt.asked()
         assert interrupt.name is None
@@ -21,11 +31,15 @@ def test_a_signal_is_noted_by_its_name_and_ends_nothing(number):
         assert interrupt.name == number.name
         os.kill(os.getpid(), number)
         assert interrupt.asked()
-    assert signal.getsignal(number) is before
+    # The process is on its way out: another signal must not take its exit code away.
+    for late in NUMBERS:
+        os.kill(os.getpid(), late)
 
 
-def test_the_handlers_come_back_after_an_error():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyError), interrupts.listen():
-        raise KeyError
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_without_a_signal_the_handlers_come_back(error):
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with pytest.raises(error) if error else contextlib.nullcontext(), interrupts.listen():
+        if error:
+            raise error
+    assert [signal.getsignal(number) for number in NUMBERS] == before

@@ -127,7 +127,7 @@ def test_skipping_is_counted_in_tensorboard_and_said(monkeypatch, tmp_path, caps
 
 def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
     injected(monkeypatch, since(7))
-    with pytest.raises(failures.Diverged, match=r"step 9.*3 steps.*--max_nonfinite=3.*step 5.*--learning_rate"):
+    with pytest.raises(failures.NonFiniteError, match=r"step 9.*3 steps.*--max_nonfinite=3.*step 5.*--learning_rate"):
         trained(tmp_path, max_nonfinite=3)
     # The checkpoint of step 5 is still there, and no later one.
     assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == ["step-00000005"]
@@ -135,7 +135,7 @@ def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
 
 def test_aborting_stops_at_the_first(monkeypatch, tmp_path):
     injected(monkeypatch, at(7))
-    with pytest.raises(failures.Diverged, match=r"step 7: .*--on_nonfinite=abort.*last checkpoint is that of step 5"):
+    with pytest.raises(failures.NonFiniteError, match=r"step 7: .*=abort.*last checkpoint is that of step 5"):
         trained(tmp_path, on_nonfinite="abort")
 
 
@@ -161,12 +161,12 @@ def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatc
 
 def test_rolling_back_again_and_again_to_one_checkpoint_ends(monkeypatch, tmp_path):
     injected(monkeypatch, at(7))
-    with pytest.raises(failures.Diverged, match=r"step 7: still not finite after 2 returns.*--max_nonfinite=2"):
+    with pytest.raises(failures.NonFiniteError, match=r"step 7: still not finite after 2 returns.*--max_nonfinite=2"):
         trained(tmp_path, on_nonfinite="rollback", max_nonfinite=2)
 
 
 def test_rolling_back_before_the_first_checkpoint_starts_anew(monkeypatch, tmp_path, capsys):
     injected(monkeypatch, at(2))
-    with pytest.raises(failures.Diverged, match="still not finite"):
+    with pytest.raises(failures.NonFiniteError, match="still not finite"):
         trained(tmp_path, on_nonfinite="rollback", max_nonfinite=1)
     assert "step 2: not finite; back to step 0" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from trainer.datasets import prepare, reader, synthetic
 if TYPE_CHECKING:
     import tensorflow as tf
 
+MOST_CLASSES = 10**6
 MEMORY_LIMIT = 2**30  # bytes; a split whose features take more is streamed from disk
 
 
@@ -35,6 +36,21 @@ class Split:
     features: np.ndarray | None = dataclasses.field(repr=False)
     labels: np.ndarray | None = dataclasses.field(repr=False)
     stream: Callable[[], tf.data.Dataset] | None = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.features is None or self.labels is None:
+            return
+        features, labels = np.asarray(self.features), np.asarray(self.labels)
+        if labels.dtype.kind not in "iu" or features.dtype.kind not in "uif":
+            raise ValueError(
+                f"A split has features of {features.dtype} and labels of {labels.dtype}; expected numbers, and "
+                "integers as labels."
+            )
+        if labels.shape != (self.num_examples,) or features.shape[:1] != labels.shape or not self.num_examples:
+            raise ValueError(
+                f"A split of {self.num_examples} examples has features of shape {features.shape} and labels of shape "
+                f"{labels.shape}; expected one of each for each example, and at least one example."
+            )
 
     def examples(self) -> tf.data.Dataset:
         """Returns the pairs (feature [*input_shape], label []) one by one, features as `to_float` takes them."""
@@ -107,8 +123,8 @@ def load(
             classification; for an unknown or empty split; for a label outside the classes or a feature that is not
             finite; for an option of another data set.
     """
-    if num_classes is not None and _index(num_classes) < 2:
-        raise ValueError(f"num_classes={num_classes!r} must be an integer of at least 2.")
+    if num_classes is not None and not 2 <= _index(num_classes) <= MOST_CLASSES:
+        raise ValueError(f"num_classes={num_classes!r} must be an integer of at least 2 and at most {MOST_CLASSES}.")
     if name == datasets.SYNTHETIC:
         return _synthetic(train_split, eval_split, input_shape, num_classes, num_examples, seed)
     for option, value in (("input_shape", input_shape), ("num_examples", num_examples)):
@@ -134,6 +150,7 @@ def _split(
 ) -> Split:
     size = source.num_examples(split)
     if split not in arrays:
+        source.check(split)
         return Split(size, None, None, stream=lambda: source.stream(split, standardizer))
     features, labels = arrays[split]
     if standardizer:
@@ -157,6 +174,11 @@ def _synthetic(
     if _index(size) < 1:
         raise ValueError(f"num_examples={num_examples!r} must be a positive integer.")
     bytes_each = 4 * math.prod(shape)
+    if bytes_each > MEMORY_LIMIT:
+        raise ValueError(
+            f"input_shape={shape} makes one example take {bytes_each} bytes, and all synthetic examples together may "
+            f"take {MEMORY_LIMIT}; choose a smaller shape."
+        )
     if size * bytes_each > MEMORY_LIMIT:
         raise ValueError(
             f"num_examples={size} of shape {shape} take more than {MEMORY_LIMIT} bytes, the most for synthetic "

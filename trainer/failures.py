@@ -1,4 +1,4 @@
-"""What went wrong in the middle of a run, in a user's words: bad data and a disk that fails."""
+"""What went wrong in the middle of a run, in a user's words: bad data, a failing disk, no memory, NaN weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import re
 import tensorflow as tf
 
 _ASSERTION = re.compile(r"assertion failed: (.*)")
+_UNTOUCHED = "what was saved before stays as it is; mend the disk and give the same command to go on."
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
+_RECORD = re.compile(r"(?:corrupted|truncated) record at \d+|Can't parse serialized Example|Could not parse example")
+_MEMORY = re.compile(r"OOM when allocating tensor with shape\s*(\[[0-9,]*\])")
+# What TensorFlow writes around the system's words.
+_AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
 
 
-class Diverged(Exception):  # noqa: N818 - as tf.errors names what happened
-    """Training produced numbers that are not finite, and was not to go on; the message is for the user."""
+class NonFiniteError(ValueError):
+    """A save was refused because the state holds NaN or infinity, or training was not to go on through such numbers."""
 
 
 def described(error: Exception) -> str | None:
@@ -23,17 +28,35 @@ def described(error: Exception) -> str | None:
     Returns:
       The line; None for anything else, which must keep its traceback.
     """
-    if isinstance(error, Diverged):
+    if isinstance(error, NonFiniteError):
         return str(error)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return f"the run directory cannot be written{where}: {error.strerror or error}; the last checkpoint is good."
+        return f"the run directory cannot be written{where}: {error.strerror or error}; {_UNTOUCHED}"
     if isinstance(error, tf.errors.OpError):
         message = " ".join(str(error.message).split())
         if found := _ASSERTION.search(message):
             # tf.debugging prints each part of a message in brackets: "[text] [5] [17] [[{{node ...".
             parts = found[1].split(" [[")[0].strip("[] ").replace("'", "").split("] [")
             return f"{' '.join(parts)}; mend the data set, or choose another split."
+        if found := _RECORD.search(message):
+            return (
+                f"a record of the data set is damaged: {found[0]}; remove the data set's folder, prepare it again and "
+                "give the same command to go on."
+            )
+        if found := _MEMORY.search(message):
+            return (
+                f"the machine has not enough memory for a tensor of shape {found[1]}; use a smaller --batch_size or "
+                "network, or a larger machine."
+            )
         if found := _DISK.search(message):
-            return f"the run directory cannot be written: {found[0]}; the last checkpoint is good."
+            return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None
+
+
+def reason(error: OSError | tf.errors.OpError) -> str:
+    """The system's own words for what went wrong with a file."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # Before them the path, after them what else failed on their account.
+    return _AROUND.sub("", error.message.splitlines()[0]).split("; ")[-1].strip()

@@ -11,7 +11,7 @@ class Interrupt:
     """Whether a signal asked the run to stop.
 
     Attributes:
-      name: the signal's name, or None.
+      name: the first signal's name, or None.
     """
 
     def __init__(self) -> None:
@@ -24,16 +24,20 @@ class Interrupt:
 
 @contextlib.contextmanager
 def listen() -> Iterator[Interrupt]:
-    """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short."""
+    """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short.
+
+    Once a signal has come, both are ignored after the block as well: the process is about to end, and one that hits it
+    on the way must not change its exit code.
+    """
     interrupt = Interrupt()
 
     def note(number: int, frame: object) -> None:
         del frame
-        interrupt.name = signal.Signals(number).name
+        interrupt.name = interrupt.name or signal.Signals(number).name
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if interrupt.asked() else handler)

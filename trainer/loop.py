@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
+
+# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first, whose speed
+# nobody knows, have more steps than that.
+LONGEST_CHUNK = 1.0
+FIRST_CHUNK = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +53,7 @@ def run(
     stop: Callable[[], bool],
     max_nonfinite: int,
     recover: Callable[[int, int], int],
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Trains from `start` to `total_steps`, or until `stop`.
 
@@ -63,17 +70,21 @@ def run(
       max_nonfinite: steps in a row that are not finite at which training cannot go on by itself.
       recover: told of the step at which it cannot, and of how many steps were not finite so far; returns the step from
         which it goes on, or raises.
+      clock: seconds, monotonic.
 
     Returns:
       The step it stopped at.
     """
-    step = start
+    step, most = start, min(FIRST_CHUNK, steps_per_loop)
     while step < total_steps and not stop():
         boundary = min(action.next(step) for action in actions)
-        chunk_end = min(boundary, step + steps_per_loop, total_steps)
+        chunk_end = min(boundary, step + most, total_steps)
         measured = chunk_end % measure_every == 0 or chunk_end == total_steps
+        begun = clock()
         chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
         count, in_a_row, made = chunk.nonfinite.numpy().tolist()
+        fitting = LONGEST_CHUNK * made / max(clock() - begun, 1e-9)
+        most = max(1, min(steps_per_loop, int(fitting)))
         if in_a_row >= max_nonfinite:
             step = recover(step + made, count)
             continue

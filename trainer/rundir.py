@@ -6,12 +6,16 @@ built, and a directory that holds anything but a run is never touched.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import socket
+import time
 from typing import Any
 
 from trainer.config import Config
@@ -21,7 +25,10 @@ CERTIFICATE = "certificate.json"
 FLAGS = "flags.txt"
 LOCK = ".lock"
 RUN = "run.json"
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, "eval", "train"})
+EVENTS = ("eval", "train")
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, *EVENTS})
+# Attempts at the lock, a tenth of a second apart: a command that only looks whether it is taken holds it for a moment.
+LOCK_ATTEMPTS = 5
 
 
 class RunDirectory:
@@ -61,8 +68,12 @@ class RunDirectory:
                 f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
                 "choose an empty or a new directory."
             )
+        if self._lock is None and not self._config.dry_run:
+            # Building the experiment can take minutes, so a directory that is taken is refused before it.
+            self._refuse_taken()
         if self._config.overwrite:
             return False
+        self._refuse_links()
         record = self._record()
         if record is None:
             return self._fresh()
@@ -102,10 +113,12 @@ class RunDirectory:
                 # The record goes first: a deletion that is cut short must not leave what looks like a run to continue.
                 for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != RUN):
                     if entry.name != LOCK:
-                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
                 write_atomically(self.path / FLAGS, flagfile)
                 record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
                 write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
+            for leftover in self.path.glob("*.new"):
+                leftover.unlink()
         except OSError as error:
             self.close()
             raise ValueError(
@@ -116,6 +129,23 @@ class RunDirectory:
             self.close()
             raise
         return resumed
+
+    def identity(self) -> str:
+        """Tells this run from any that computes something else; what is saved for the one is no use to the other."""
+        settings = json.loads((self.path / RUN).read_text())["settings"]
+        return f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
+
+    def check_held(self) -> None:
+        """Raises OSError when the directory is no longer the one that `open` took: deleted, moved or replaced."""
+        assert self._lock is not None
+        try:
+            same = os.path.samestat(os.fstat(self._lock), os.lstat(self.path / LOCK))
+        except OSError:
+            same = False
+        if not same:
+            raise OSError(
+                errno.ENOENT, "it or its .lock was deleted, moved or replaced while the run went on", str(self.path)
+            )
 
     def close(self) -> None:
         """Gives the lock back."""
@@ -146,30 +176,68 @@ class RunDirectory:
                 f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
             ) from None
 
-    def _take_lock(self) -> None:
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT)
+    def _refuse_links(self) -> None:
+        # A link inside a checkpoint damages that checkpoint alone, which `trainer.checkpoints` sees.
+        events = [entry for name in EVENTS for entry in self.path.glob(f"{name}/*")]
+        for entry in [*self.path.iterdir(), *events, *self.path.glob(f"{CHECKPOINTS}/best")]:
+            if entry.is_symlink():
+                raise ValueError(
+                    f"--run_dir={self.path}: {entry.relative_to(self.path)} is a symbolic link, and a run follows none "
+                    "out of its directory; put what it points to in its place, or add --overwrite to begin again."
+                )
+
+    def _refuse_taken(self) -> None:
         try:
-            # The system drops the lock with the process, however it ends, so a killed run never blocks the next one.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 1000).decode().strip() or "another process"
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            # There is none, or it is a link or a folder, which `open` says.
+            return
+        try:
+            self._lock_or_refuse(lock)
+        finally:
             os.close(lock)
-            raise ValueError(
-                f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
-            ) from None
-        os.truncate(lock, 0)
-        os.write(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode())
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        try:
+            self._lock_or_refuse(lock)
+            os.truncate(lock, 0)
+            os.write(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode())
+        except BaseException:
+            os.close(lock)
+            raise
         self._lock = lock
+
+    def _lock_or_refuse(self, lock: int) -> None:
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                # The system drops the lock with the process, however it ends, so a killed run never blocks the next.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if attempt == LOCK_ATTEMPTS:
+                    holder = os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
+                    raise ValueError(
+                        f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
+                    ) from None
+                time.sleep(0.1)
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
     new = path.with_name(path.name + ".new")
-    with open(new, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    try:
+        # Made anew, so that neither a link nor a pipe of that name is written through.
+        new.unlink(missing_ok=True)
+        with open(new, "x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
 
 
 def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
@@ -214,6 +282,14 @@ def _shown(value: Any) -> str:
 
 
 def _check_writable(path: pathlib.Path) -> None:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:
+        # Too long, a loop of links, a NUL: no directory can have that name.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"--run_dir={str(path)!r} cannot be a directory: {reason}; choose another name.") from None
     if path.exists() and not path.is_dir():
         raise ValueError(f"--run_dir={path} is a file; choose a directory.")
     existing = path
@@ -221,5 +297,5 @@ def _check_writable(path: pathlib.Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise ValueError(f"--run_dir={path} lies under {existing}, which is a file; choose another directory.")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         raise ValueError(f"--run_dir={path} cannot be written: {existing} is read-only; choose another directory.")

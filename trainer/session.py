@@ -29,11 +29,8 @@ class Session:
         self._experiment = built
         self._directory = directory
         self._state = built.state
-        patterns = [target.pattern for target in built.targets if target.pattern is not None]
-        self._checkpoints = Checkpoints(
-            directory.checkpoints, built.model, built.optimizer, built.state, log=say, patterns=patterns
-        )
-        self._summaries = summaries.Summaries(directory.path, built.targets)
+        self._checkpoints: Checkpoints
+        self._summaries = summaries.Summaries(directory.path, built.targets, log=say)
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
         self._mark = 0, 0.0
@@ -51,10 +48,22 @@ class Session:
         Raises:
           ValueError: the directory cannot be used, or none of its checkpoints is whole.
         """
-        resumed = self._directory.open(flagfile, experiment.facts(self._experiment))
+        built = self._experiment
+        resumed = self._directory.open(flagfile, experiment.facts(built))
+        self._checkpoints = Checkpoints(
+            self._directory.checkpoints,
+            built.model,
+            built.optimizer,
+            built.state,
+            log=say,
+            patterns=[target.pattern for target in built.targets if target.pattern is not None],
+            run=self._directory.identity(),
+        )
         step = self._checkpoints.restore() if resumed else None
+        if resumed and step is None:
+            self._explain_new_start()
         if resumed:
-            summaries.rewind(self._directory.path, -1 if step is None else step)
+            self._summaries.rewind(-1 if step is None else step)
         if step is None:
             config = self._experiment.config
             settings = summaries.readable(rundir.as_flags(config.identity()))
@@ -66,6 +75,15 @@ class Session:
         self._start = step or 0
         if self._experiment.config.jit == "auto":
             self._choose()
+
+    def _explain_new_start(self) -> None:
+        certificate_file = self._directory.path / rundir.CERTIFICATE
+        if certificate_file.exists():
+            raise ValueError(
+                f"{certificate_file} says that this run ended, but {self._directory.checkpoints} holds no "
+                "checkpoint of it; restore one from a backup, or add --overwrite to begin again."
+            )
+        say("the run in this directory was stopped before its first checkpoint, so it begins again")
 
     def run(self, interrupt: Interrupt) -> dict[str, Any] | None:
         """Trains to the end.
@@ -161,6 +179,7 @@ class Session:
         if better:
             self._state.best.assign([result["accuracy"], result["loss"], step])
             self._state.waited.assign(0)
+            self._directory.check_held()
             self._checkpoints.save_best()
         else:
             self._state.waited.assign_add(1)
@@ -180,6 +199,7 @@ class Session:
         del step, chunk
         # What a checkpoint promises to be on disk must be there before it.
         self._summaries.flush()
+        self._directory.check_held()
         self._checkpoints.save()
         self._returns = 0
 
@@ -191,24 +211,24 @@ class Session:
           count: how many such steps the run has had.
 
         Raises:
-          failures.Diverged: that is not wanted, or did not help.
+          failures.NonFiniteError: that is not wanted, or did not help.
         """
         config, state = self._experiment.config, self._state
         saved = self._checkpoints.steps()
         kept = f"the last checkpoint is that of step {saved[0]:,}" if saved else "there is no checkpoint yet"
         remedy = "try a lower --learning_rate, --clip_norm, or look at the data"
         if config.on_nonfinite == "abort":
-            raise failures.Diverged(
+            raise failures.NonFiniteError(
                 f"step {step:,}: the loss or a gradient is not finite (--on_nonfinite=abort); {kept}; {remedy}."
             )
         limit = f"--max_nonfinite={config.max_nonfinite}"
         if config.on_nonfinite == "skip":
-            raise failures.Diverged(
+            raise failures.NonFiniteError(
                 f"step {step:,}: no loss and gradient were finite for {config.max_nonfinite} steps ({limit}); "
                 f"{kept}; {remedy}."
             )
         if self._returns >= config.max_nonfinite:
-            raise failures.Diverged(
+            raise failures.NonFiniteError(
                 f"step {step:,}: still not finite after {self._returns} returns to one checkpoint ({limit}); "
                 f"{kept}; {remedy}."
             )
@@ -221,7 +241,7 @@ class Session:
         state.dropped.assign(dropped + step - good)
         self._experiment.train_source.seek(good, int(state.dropped.numpy()))
         self._summaries.close()
-        summaries.rewind(self._directory.path, good)
+        self._summaries.rewind(good)
         self._mark = good, time.monotonic()
         say(f"step {step:,}: not finite; back to step {good:,}, past the {step - good:,} batches since.")
         return good
@@ -249,5 +269,6 @@ class Session:
         self._summaries.end(step, document["feasible"])
         self._summaries.close()
         text = json.dumps(document, indent=2, allow_nan=False)
+        self._directory.check_held()
         rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, text + "\n")
         return document

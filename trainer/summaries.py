@@ -1,15 +1,17 @@
 """Writes TensorBoard event files; the only file that does.
 
 Everything of one step goes into one event, written from the host: summary operations inside a replica would record one
-replica's values under polluted tags.
+replica's values under polluted tags. Charts are no reason to lose a run: what cannot be written is said once, and
+training goes on without.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
 from constraints import Intersection
+from trainer import failures
 from trainer.projector import MEASURES
 from trainer.targets import Target
 
@@ -44,10 +47,13 @@ class Summaries:
     Args:
       directory: the run directory.
       targets: the measured variables, in the order of the projector's rows.
+      log: told once when the event files cannot be written.
     """
 
-    def __init__(self, directory: pathlib.Path, targets: Sequence[Target]):
+    def __init__(self, directory: pathlib.Path, targets: Sequence[Target], log: Callable[[str], None] = print):
         self._directory = directory
+        self._log = log
+        self._failed = False
         self._targets = targets
         # A variable may be under several rules, one after the other.
         self._variables = {variable.path: variable for target in targets for variable in target.variables}
@@ -123,16 +129,38 @@ class Summaries:
         values = [_histogram(tag, w[np.isfinite(w)]) for tag, w in arrays.items()]
         self._write("train", step, [Summary(value=values)])
 
+    def rewind(self, step: int) -> None:
+        """Drops what an earlier session wrote past a step, see `rewind` below."""
+        with self._forgiven():
+            rewind(self._directory, step)
+
     def flush(self) -> None:
         """Hands everything written so far to the system."""
-        for writer in self._writers.values():
-            writer.flush()
+        with self._forgiven():
+            for folder, writer in self._writers.items():
+                writer.flush()
+                # What is written to a deleted file goes nowhere, and the system has no word for it.
+                (self._directory / folder).stat()
 
     def close(self) -> None:
         """Closes the event files."""
-        for writer in self._writers.values():
-            writer.close()
+        with self._forgiven():
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
+
+    @contextlib.contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if not self._failed:
+                self._log(
+                    f"warning: event files in {self._directory} cannot be written: {failures.reason(error)}; training "
+                    "goes on, TensorBoard shows nothing of what follows."
+                )
+            # A file that lost a record in its middle is of no use from there on, so nothing more is tried.
+            self._failed = True
 
     def _total_sparsity(self, nonzeros: Mapping[str, int] | None = None) -> dict[str, float]:
         """Of all measured variables; those whose number of non-zeros is not given are counted."""
@@ -145,12 +173,16 @@ class Summaries:
         return math.prod(self._variables[path].shape)
 
     def _write(self, folder: str, step: int, protos: Sequence[Any]) -> None:
-        if folder not in self._writers:
-            self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
+        if self._failed:
+            return
         # Laid end to end, serialised messages are one message with all their values.
         event = b"".join(proto.SerializeToString() for proto in protos)
-        with self._writers[folder].as_default():
-            tf.summary.experimental.write_raw_pb(event, step=step)
+        with self._forgiven():
+            if folder not in self._writers:
+                self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
+            with self._writers[folder].as_default():
+                # As an array: TensorFlow keeps every Python number that it ever made a tensor of, without end.
+                tf.summary.experimental.write_raw_pb(event, step=tf.constant(np.array(step, np.int64)))
 
 
 def _nonzeros(variable: Any) -> int:
@@ -232,6 +264,7 @@ def rewind(directory: pathlib.Path, step: int) -> None:
     for file in sorted(directory.glob("*/events.out.tfevents.*")):
         # A name that neither TensorBoard nor the next rewinding takes for an event file, should this one be cut off.
         kept = file.with_name("rewound.new")
+        kept.unlink(missing_ok=True)
         with tf.io.TFRecordWriter(str(kept)) as writer:
             try:
                 for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():

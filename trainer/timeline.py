@@ -6,7 +6,8 @@ import dataclasses
 import math
 import re
 
-_FORMS = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>%|ep|)")
+# Of a length that every number type holds: no run has 10^12 steps, and only the ten digits of ASCII are meant.
+_FORMS = re.compile(r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,12})?)(?P<unit>%|ep|)")
 
 
 def parse(text: str | int, name: str) -> tuple[float, str]:
@@ -25,7 +26,8 @@ def parse(text: str | int, name: str) -> tuple[float, str]:
     match = _FORMS.fullmatch(str(text).strip())
     if match is None:
         raise ValueError(
-            f"{name}={text} is not a point in a run; write a step (500), a share of the run (10%) or epochs (3ep)."
+            f"{name}={text} is not a point in a run; write a step (500), a share of the run (10%) or epochs (3ep), "
+            "with at most 12 digits."
         )
     number, unit = float(match["number"]), match["unit"]
     if unit == "%" and number > 100:

@@ -24,6 +24,7 @@ import numpy as np
 from trainer import datasets
 
 NAME = re.compile(r"(?P<base>[a-z][a-z0-9_]*)(/\w[\w.+-]*)?(?P<version>:\d+\.(\d+|\*)\.(\d+|\*))?", re.ASCII)
+LONGEST_NAME = 200  # characters; a file system's own limit is 255 for each part
 PROBE_SECONDS = 4.0
 WITHOUT_NETWORK = ", ".join([*datasets.REGISTRY, datasets.SYNTHETIC])
 
@@ -46,11 +47,12 @@ def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
         ValueError: for what is no name, an unknown data set, version or configuration, or one that is neither prepared
             nor reachable; the latter within seconds and with the command that prepares it.
     """
-    match = NAME.fullmatch(name)
+    match = NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
     if not match:
         raise ValueError(
-            f"`{name}` is not the name of a data set: expected name, name/config or name/config:1.2.3 in lower case, "
-            "such as digits or mnist; the folder that holds prepared data sets is data_dir."
+            f"`{name[:LONGEST_NAME]}` is not the name of a data set: expected name, name/config or "
+            "name/config:1.2.3 in lower case, such as digits or mnist; the folder that holds prepared data sets is "
+            "data_dir."
         )
     import tensorflow_datasets as tfds
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 BATCH = 4096  # examples read at a time
+FRAME = 16  # bytes of a TFRecord file around each record: its length, and two checksums
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,6 +131,49 @@ class Reader:
             start += size
         return found
 
+    def check(self, split: str) -> None:
+        """Finds out before training what is wrong with a split that is too large for memory.
+
+        Every file has its length, and every label is inside the classes. Where the data set promises that itself, a
+        look at the first examples is enough: it can break its promise with labels that are missing, most often all.
+        What else is wrong comes to light when it is read, see `stream`.
+
+        Raises:
+            ValueError: what `arrays` raises for the same fault.
+        """
+        import tensorflow_datasets as tfds
+
+        self._check_lengths(split)
+        feature, label = self.builder.info.supervised_keys[:2]
+        promised = getattr(self.builder.info.features[label], "num_classes", None) or math.inf
+        start = 0
+        undecoded = {feature: tfds.decode.SkipDecoding()}
+        for (labels,) in self._numpy(split, lambda _, label, *others: (label,), undecoded):
+            self._check_labels(split, labels, start)
+            start += len(labels)
+            if promised <= self.num_classes:
+                break
+
+    def _check_lengths(self, split: str) -> None:
+        import tensorflow_datasets as tfds
+
+        if self.builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+            return
+        read = {str(instruction.filename) for instruction in self.builder.info.splits[split].file_instructions}
+        for one in self.builder.info.splits.values():
+            files = [str(path) for path in one.filepaths]
+            if not read.intersection(files):
+                continue
+            missing = [path for path in files if not os.path.isfile(path)]
+            if missing:
+                raise ValueError(f"{self._damaged()}: {missing[0]} is missing.")
+            if sum(map(os.path.getsize, files)) == one.num_bytes + FRAME * one.num_examples:
+                continue
+            # A version of TFDS may have counted otherwise; only the files themselves can tell for certain.
+            for path, expected in zip(files, one.shard_lengths, strict=True):
+                if _records(path) != expected:
+                    raise ValueError(f"{self._damaged()}: {path} is cut short.")
+
     def standardizer(self, split: str) -> Standardizer:
         """Takes mean and deviation of a tabular split that is too large for memory."""
 
@@ -149,11 +195,12 @@ class Reader:
         def checked(index: tf.Tensor, feature: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             feature, label = tf.reshape(feature, self.shape), tf.cast(label, tf.int64)
             inside = (label >= 0) & (label < self.num_classes)
-            problem = f"{where}a label is outside the classes 0..{self.num_classes - 1}; label, example:"
-            tf.debugging.Assert(inside, [problem, label, index])
+            words = f"{where}label {{}} of example {{}} is outside the classes 0..{self.num_classes - 1}"
+            tf.debugging.Assert(inside, [tf.strings.format(words, (label, index))])
             if self.kept == np.float32:
                 finite = tf.reduce_all(tf.math.is_finite(tf.cast(feature, tf.float32)))
-                tf.debugging.Assert(finite, [f"{where}a feature is not finite; example:", index])
+                words = f"{where}example {{}} has a feature that is not finite"
+                tf.debugging.Assert(finite, [tf.strings.format(words, index)])
             if standardizer:
                 feature = standardizer(tf.cast(feature, tf.float64))
             return tf.cast(self._scaled(feature), self.kept), tf.cast(label, tf.int32)
@@ -162,13 +209,18 @@ class Reader:
         return pairs.enumerate().map(lambda index, pair: checked(index, pair[0], pair[1]), tf.data.AUTOTUNE)
 
     def _batches(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for features, labels in self._numpy(split, lambda feature, label, *others: (feature, label)):
+            yield features.reshape(-1, *self.shape), labels
+
+    def _numpy(self, split: str, taken: Callable[..., Any], decoders: Any = None) -> Iterator[tuple[np.ndarray, ...]]:
         import tensorflow as tf
 
         try:
             # Tuning pays in a pipeline that runs for minutes; here it only takes time.
-            pairs = self.builder.as_dataset(split, as_supervised=True, read_config=_read_config(autotune=False))
-            for features, labels, *_ in pairs.batch(BATCH).as_numpy_iterator():
-                yield features.reshape(-1, *self.shape), labels
+            pairs = self.builder.as_dataset(
+                split, as_supervised=True, read_config=_read_config(autotune=False), decoders=decoders
+            )
+            yield from pairs.map(taken).batch(BATCH).as_numpy_iterator()
         except tf.errors.OpError as error:
             raise ValueError(f"{self._damaged()}: {error.message}") from error
 
@@ -179,7 +231,7 @@ class Reader:
     def _damaged(self) -> str:
         return f"Data set `{self.name}` in {self.builder.data_dir} is damaged; remove that folder and start again"
 
-    def _check(self, split: str, features: np.ndarray, labels: np.ndarray, start: int = 0) -> None:
+    def _check_labels(self, split: str, labels: np.ndarray, start: int) -> None:
         where = f"Data set `{self.name}`, split `{split}`: "
         outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
         if outside.size:
@@ -194,6 +246,10 @@ class Reader:
                 f"0..{self.num_classes - 1}; "
                 f"{remedy}."
             )
+
+    def _check(self, split: str, features: np.ndarray, labels: np.ndarray, start: int = 0) -> None:
+        self._check_labels(split, labels, start)
+        where = f"Data set `{self.name}`, split `{split}`: "
         if features.dtype.kind == "f":
             bad = np.flatnonzero(~np.isfinite(features).reshape(len(features), -1).all(axis=1))
             if bad.size:
@@ -201,6 +257,20 @@ class Reader:
                     f"{where}example {start + bad[0]} has a feature that is not finite ({bad.size} such examples); "
                     "choose a split without them or mend the data."
                 )
+
+
+def _records(path: str) -> int:
+    """Counts the records of a TFRecord file from their lengths alone; -1 where the last is cut short."""
+    size, position, count = os.path.getsize(path), 0, 0
+    with open(path, "rb") as file:
+        while position < size:
+            file.seek(position)
+            head = file.read(8)
+            if len(head) < 8:
+                return -1
+            position += struct.unpack("<Q", head)[0] + FRAME
+            count += 1
+    return count if position == size else -1
 
 
 def describe(name: str, builder: Any, num_classes: int | None) -> Reader:

@@ -1,0 +1,86 @@
+"""The program, hit by signals at chosen points: `python -m tests.sabotage PLAN FLAGS...`, a real process.
+
+A plan is JSON: a list of points, each `{"at": "module:attribute", "call": 3, "when": "before", "send": ["SIGKILL"]}`,
+with `"about": text` where only calls count that have an argument with this text in it. The program itself knows nothing
+of all this: the functions are wrapped from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import itertools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from tests import processes
+
+
+def point(at: str, call: int = 1, when: str = "before", send: tuple[str, ...] = ("SIGKILL",), about: str = "") -> dict:
+    """A point of a plan."""
+    return {"at": at, "call": call, "when": when, "send": list(send), "about": about}
+
+
+def command(plan: list[dict], *flags: str) -> list[str]:
+    """The command line of a run with a plan."""
+    return [sys.executable, "-m", "tests.sabotage", json.dumps(plan), *flags]
+
+
+def train(plan: list[dict], *flags: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Runs the program to the end that the plan has in mind for it."""
+    return subprocess.run(
+        command(plan, *flags),
+        cwd=cwd,
+        env=processes.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def install(at: str, call: int, when: str, send: list[str], about: str) -> None:
+    """Wraps a function so that one of its calls sends signals to this process."""
+    module, _, path = at.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    raw = inspect.getattr_static(owner, name)
+    original = getattr(raw, "__func__", raw)
+    calls = itertools.count(1)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        hit = any(about in str(argument) for argument in args) if about else True
+        hit = hit and next(calls) == call
+        for number in send if hit and when == "before" else ():
+            os.kill(os.getpid(), signal.Signals[number])
+        result = original(*args, **kwargs)
+        for number in send if hit and when == "after" else ():
+            os.kill(os.getpid(), signal.Signals[number])
+        return result
+
+    setattr(owner, name, staticmethod(wrapped) if isinstance(raw, staticmethod) else wrapped)
+
+
+def main() -> None:
+    """Carries out the plan around the program's own entry point."""
+    plan, *flags = sys.argv[1:]
+    from trainer import main, quiet
+
+    quiet.import_tensorflow()
+    for one in json.loads(plan):
+        install(**one)
+    sys.argv = ["trainer.main", *flags]
+    main.run(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

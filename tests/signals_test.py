@@ -1,0 +1,113 @@
+"""SIGTERM and SIGINT, at any step and at any point of a save: the step ends, the run is saved, the exit code is 75."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from tests import processes, resume_test, sabotage
+from trainer import checkpoints, loop, steps
+
+STEPS = 400
+FLAGS = [
+    *resume_test.COMMON,
+    *resume_test.MODELS["mlp"],
+    f"--train_steps={STEPS}",
+    "--steps_per_loop=1",
+]
+SIGNALS = ("SIGTERM", "SIGINT")
+TRAIN = "trainer.steps:Steps.train"
+# Points of the save that the first signal leads to, and of the way out after it.
+WHILE_SAVING = {
+    "as it begins": "trainer.checkpoints:Checkpoints.save",
+    "as values are written": "tensorflow:train.Checkpoint.write",
+    "as checksums are taken": "trainer.checkpoints:_fingerprint",
+    "as files are synced": "trainer.checkpoints:_sync",
+    "as it gets its name": "trainer.checkpoints:Checkpoints._path",
+    "as event files are flushed": "trainer.summaries:Summaries.flush",
+    "as event files are closed": "trainer.summaries:Summaries.close",
+    "as the directory is given back": "trainer.session:Session.close",
+}
+
+
+def steps_saved(folder) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (folder / "run" / "checkpoints").glob("step-*"))
+
+
+def stopped(plan, folder, name: str) -> int:
+    """Runs until the plan's signal stops it; checks exit code and message and returns the step."""
+    result = sabotage.train(plan, *FLAGS, cwd=folder)
+    assert result.returncode == 75, result.stdout + result.stderr
+    assert result.stderr == ""
+    (line,) = [line for line in result.stdout.splitlines() if "saved at step" in line]
+    step = int(line.split("step ")[1].split(";")[0].replace(",", ""))
+    assert line == f"{name}: saved at step {step:,}; the same command continues the run."
+    assert steps_saved(folder)[-1] == step
+    return step
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    processes.succeed(*FLAGS, cwd=folder)
+    return folder
+
+
+def assert_ends_like(whole, folder) -> None:
+    processes.succeed(*FLAGS, cwd=folder)
+    assert resume_test.state(folder / "run", STEPS) == resume_test.state(whole / "run", STEPS)
+    assert (folder / "run" / "certificate.json").read_bytes() == (whole / "run" / "certificate.json").read_bytes()
+    resume_test.assert_same_points(folder / "run", whole / "run")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name):
+    """The fast suite's share: one signal to stop, and then one at each point where another could do harm."""
+    more = [sabotage.point(at, send=SIGNALS) for at in WHILE_SAVING.values()]
+    # Half a chunk before any checkpoint is due, so that the signal's own save is the first.
+    assert stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name) == 13
+    assert steps_saved(tmp_path) == [13]
+    assert "continues at step 13" in processes.succeed(*FLAGS, "--train_steps=400", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.3, 50.0])
+def test_slow_steps_make_short_chunks_so_that_a_signal_is_heard_soon(seconds):
+    lengths, clock = [], [0.0]
+
+    class Slow:
+        def train(self, num_steps, totals, measure):
+            lengths.append(num_steps)
+            clock[0] += num_steps * seconds
+            return steps.Chunk(np.zeros(4), None, None)
+
+    arguments = {"start": 0, "total_steps": 500, "steps_per_loop": 100, "measure_every": 500}
+    arguments |= {"clock": lambda: clock[0], "report": lambda step: None, "stop": lambda: False}
+    end = loop.run(Slow(), checkpoints.Progress(), [loop.Every(500, print)], **arguments)
+    assert end == sum(lengths) == 500
+    assert max(lengths) == {0.001: 100, 0.3: 10, 50.0: 10}[seconds]
+    assert set(lengths[1:-1]) == {0.001: {100}, 0.3: {3}, 50.0: {1}}[seconds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIGNALS)
+def test_at_ten_random_steps(whole, tmp_path, name):
+    draw, step = random.Random(name), 0
+    for _ in range(10):
+        call = draw.randint(1, 38)
+        then = stopped([sabotage.point(TRAIN, call, draw.choice(["before", "after"]), (name,))], tmp_path, name)
+        # The call after so many is the one that the signal came in: it ends, and no other begins.
+        assert then == step + call
+        step = then
+    assert_ends_like(whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(WHILE_SAVING)))
+def test_again_at_each_point_of_the_save(whole, tmp_path, number):
+    first, at = SIGNALS[number % 2], list(WHILE_SAVING.values())[number]
+    # Before anything else is saved, so that the point is one of the save that the first signal leads to.
+    plan = [sabotage.point(TRAIN, 13, send=(first,)), sabotage.point(at, send=SIGNALS * 2)]
+    assert stopped(plan, tmp_path, first) == 13
+    assert_ends_like(whole, tmp_path)
