@@ -30,16 +30,16 @@ TINY = {
 }
 
 
-class After(Interrupt):
-    """A signal that comes when the loop has asked so many times whether one came."""
+class At(Interrupt):
+    """A signal that comes at a step, however long the machine takes to get there."""
 
-    def __init__(self, times: int):
+    def __init__(self, step: int):
         super().__init__()
-        self._times = times
+        self._step = step
+        self.optimizer = None
 
     def asked(self) -> bool:
-        self._times -= 1
-        if self._times < 0:
+        if int(self.optimizer.iterations.numpy()) >= self._step:
             self.name = "SIGTERM"
         return super().asked()
 
@@ -68,6 +68,8 @@ def trained(settings: Config, interrupt: Interrupt | None = None):
     directory.check()
     built = experiment.build(settings)
     session = Session(built, directory)
+    if isinstance(interrupt, At):
+        interrupt.optimizer = built.optimizer
     try:
         session.begin("--flag=1\n")
         return built, session.run(interrupt or Interrupt())
@@ -202,9 +204,9 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
     settings = {"model": "mlp", "num_replicas": replicas, "train_steps": 12, "steps_per_loop": 3}
     whole, result = trained(config(tmp_path / "whole", rule, **settings))
     assert result["replicas"] == {"count": replicas, "identical": True}
-    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(0))
+    _, nothing = trained(config(tmp_path / "broken", rule, **settings), At(0))
     assert nothing is None
-    _, nothing = trained(config(tmp_path / "broken", rule, **settings), After(4))
+    _, nothing = trained(config(tmp_path / "broken", rule, **settings), At(10))
     assert nothing is None
     # As if killed before it could save: what the event files say of later steps must go.
     shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step-00000010")
