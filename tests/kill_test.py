@@ -184,14 +184,22 @@ def test_at_random_times(tmp_path, number):
     victim.folder.mkdir()
     checkpoints = victim.folder / "run" / "checkpoints"
 
-    def at_random(process: subprocess.Popen[str]) -> None:
+    def from_the_start(process: subprocess.Popen[str]) -> None:
         time.sleep(draw.uniform(0.0, 3.0))
 
+    def from_the_next_save(process: subprocess.Popen[str]) -> None:
+        before = victim.newest()
+        while process.poll() is None and victim.newest() == before:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0.0, 1.0))
+
     def in_a_save(process: subprocess.Popen[str]) -> None:
+        from_the_next_save(process)
         while process.poll() is None and not list(checkpoints.glob("unfinished-*")):
             time.sleep(0.0002)
         time.sleep(draw.uniform(0.0, 0.02))
 
-    for wait in draw.sample([at_random] * RANDOM + [in_a_save] * IN_A_SAVE, RANDOM + IN_A_SAVE):
+    waits = [from_the_start, from_the_next_save] * (RANDOM // 2) + [in_a_save] * IN_A_SAVE
+    for wait in draw.sample(waits, len(waits)):
         victim.killed([], wait)
     assert_same_end(victim, tmp_path / "whole", LONG[model])
