@@ -101,7 +101,7 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Cut:
         spread = 1.5 * tf.sqrt(share * (1.0 - share) / tf.maximum(inside, 1.0))
 
         def at(place: tf.Tensor, third: float) -> tf.Tensor:
-            further = tf.cast(gap * tf.where(slow, third, place), tf.int32)
+            further = tf.cast(gap * tf.where(slow, tf.constant(third, tf.float64), place), tf.int32)
             return between.low + tf.clip_by_value(further, 1, tf.maximum(between.high - between.low - 1, 1))
 
         first, second = at(share - spread, 1.0 / 3.0), at(share + spread, 2.0 / 3.0)

@@ -63,3 +63,9 @@ def some_rows(w: tf.Tensor) -> tf.Tensor:
     # An odd stride, as what repeats in weights does so every even number of rows.
     stride = max(size // wanted - 1, 0) | 1
     return w[::stride]
+
+
+@compiled
+def squares(w: tf.Tensor) -> tf.Tensor:
+    """Sum of squares of each column: float32 [size, groups] -> float64 [groups]."""
+    return column_totals(w, lambda rows: (tf.square(tf.cast(rows, tf.float64)),))[0]

@@ -10,8 +10,10 @@ import tensorflow as tf
 from constraints import counting, numerics
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
-from constraints.selection import kept, largest
+from constraints.selection import kept, kth, largest
 
+# Differences of numbers above it are never subnormal, which arithmetic flushes to zero.
+_USUAL = 2.0**-100
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TopK(Constraint):
@@ -22,7 +24,7 @@ class TopK(Constraint):
     to even, and n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
     (under XLA by bisection, O(n) a pass and at most one pass a bit). For more than a few float32 weights the others are
     zeroed by arithmetic, which costs less than comparing and selecting, unless magnitudes tie at the k-th;
-    a -0.0 comes back as 0.0 there.
+    a -0.0 comes back as 0.0 there. For very many it is selected by counting, see `constraints.counting`.
 
     Attributes:
       sparsity: share of zeros, in [0, 1).
@@ -52,11 +54,20 @@ class TopK(Constraint):
         if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
             return self._selected(w)
         room = kept(self.value("sparsity"), w.shape[0])
-        cut = counting.cut(w, tf.maximum(room, 1))
-        # With nothing but zeros to drop, nothing is; else several may equal the k-th magnitude.
-        plain = ~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))
         exactly = numerics.rarely(lambda: self._selected(w))
-        return tf.cond(tf.reduce_all(plain), lambda: counting.chosen(w, cut), exactly)
+        if numerics.many(w):
+            cut = counting.cut(w, tf.maximum(room, 1))
+            # With nothing but zeros to drop, nothing is; else several may equal the k-th magnitude.
+            plain = ~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))
+            return tf.cond(tf.reduce_all(plain), lambda: counting.chosen(w, cut), exactly)
+        magnitude = tf.abs(w)
+        bits = kth(tf.bitcast(magnitude, tf.int32), room)
+        # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.
+        over = tf.nn.relu(tf.nn.bias_add(magnitude, -tf.bitcast(bits - 1, tf.float32)))
+        count = numerics.column_sums(tf.sign(over))[0]
+        plain = tf.equal(count, tf.cast(room, tf.float32))
+        plain &= (tf.bitcast(bits, tf.float32) > _USUAL) & tf.math.is_finite(numerics.column_sums(magnitude)[0])
+        return tf.cond(tf.reduce_all(plain), lambda: _chosen(w, over, count), exactly)
 
     def _selected(self, w: tf.Tensor) -> tf.Tensor:
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)
@@ -66,3 +77,9 @@ class TopK(Constraint):
             self.value("sparsity"), w.shape[0]
         )
 
+
+
+def _chosen(w: tf.Tensor, over: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """w where `over` is above 0 and 0.0 elsewhere, without selections: [size, groups], all finite."""
+    # 0 * w may be -0.0, which adding zeros that no optimizer knows to be zeros turns into 0.0.
+    return tf.nn.bias_add(tf.raw_ops.ReluGrad(gradients=w, features=over), tf.nn.relu(-count))
