@@ -40,9 +40,7 @@ class Threshold(NamedTuple):
         return (tf.cast(x, tf.float64) - tf.cast(self.high, tf.float64)) - self.low
 
 
-def threshold(
-    w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.Tensor, lowest: tf.Tensor
-) -> Threshold:
+def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.Tensor, lowest: tf.Tensor) -> Threshold:
     """Finds t with sum(max(x - t, 0)) = bound for each column, for a compiled function.
 
     Newton's method: the sum is convex and decreasing in t, so a step from anywhere ends at or below the solution, and
@@ -86,7 +84,9 @@ def threshold(
         moving = tf.math.is_finite(low) & tf.where(at.below, further > at.t, tf.not_equal(further, at.t))
         # The second step counts on as many entries ahead as lay behind; past the solution, the next one leads back.
         curved = (passes == 1) & moving & (further > at.t)
-        further = tf.where(curved, moved(at.t, low * _curvature(at.t, before.t, low, count, before.count), count), further)
+        further = tf.where(
+            curved, moved(at.t, low * _curvature(at.t, before.t, low, count, before.count), count), further
+        )
         here = _At(at.t, low, count, at.below)
         ahead = _At(tf.where(moving, further, at.t), low, count, ~curved)
         return passes + 1, tf.reduce_any(moving), ahead, here

@@ -130,5 +130,7 @@ def _product(w: tf.Tensor, factor: tf.Tensor, origin: tf.Tensor, sphere: tf.Tens
       float32 [size, groups].
     """
     p = tf.where(tf.equal(factor, 0.0), origin, tf.cast(w, tf.float64) * factor)
-    safe = tf.where((factor > 1.0) | tf.equal(factor, 0.0), numerics.away_from_zero(p, w.dtype), numerics.toward_zero(p, w.dtype))
+    safe = tf.where(
+        (factor > 1.0) | tf.equal(factor, 0.0), numerics.away_from_zero(p, w.dtype), numerics.toward_zero(p, w.dtype)
+    )
     return tf.where(tf.equal(factor, 1.0), w, tf.where(sphere, numerics.nearest(p, w.dtype), safe))

@@ -15,6 +15,7 @@ from constraints.selection import kept, kth, largest
 # Differences of numbers above it are never subnormal, which arithmetic flushes to zero.
 _USUAL = 2.0**-100
 
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TopK(Constraint):
     """Groups with at least a share `sparsity` of exact zeros: { x : at most k non-zeros }, k = n - round(sparsity n).
@@ -76,7 +77,6 @@ class TopK(Constraint):
         return tf.math.count_nonzero(numerics.magnitude_bits(w), axis=0, dtype=tf.int32) >= kept(
             self.value("sparsity"), w.shape[0]
         )
-
 
 
 def _chosen(w: tf.Tensor, over: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
