@@ -40,7 +40,7 @@ class _Between(NamedTuple):
 
 
 def cut(w: tf.Tensor, kept: tf.Tensor) -> Cut:
-    """Finds bits of a magnitude that exactly `kept` entries of each column reach, or that of the kept-th where some tie.
+    """Finds bits that exactly `kept` magnitudes of each column reach, or those of the kept-th where some tie.
 
     Not for XLA. A sample of the rows tells between which bits they lie. Each pass then counts how many entries reach
     two numbers in between, close to where they would lie if those there were spread evenly.

@@ -65,7 +65,7 @@ class L1Ball(Constraint):
         bound = self.value("max_value")
         cut = _threshold(w, bound)
         stays = ~cut.finite | (cut.total * cut.count <= bound * numerics.slack(w.shape[0]))
-        # Next to lesser bounds, subnormals could count; next to such sums, float64 would have to be told the largest.
+        # Next to lesser bounds, subnormals could count; next to such sums, float64 would need to know the largest.
         usual = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1]) & cut.found
         usual &= tf.reduce_all(stays | (cut.total * cut.count <= bound * _USUAL_RATIO))
 

@@ -20,10 +20,10 @@ class Rescaling(Constraint):
     A subclass says the factor, and what a group of zeros becomes where zero is infeasible.
 
     Norms are always taken in float64. So is the product, but for a middling number of float32 weights, where it would
-    cost more than all the rest, and XLA, which makes it cost nothing, more to call: there the factor is first moved by as much as a float32 product may be rounded, so that the
-    bound holds all the same and the result is within two units in the last place of the nearest point. Next to a group
-    that is moved in this way, TensorFlow flushes the subnormal weights of other groups to zero, as all its arithmetic
-    does.
+    cost more than all the rest, and XLA, which makes it cost nothing, more to call: there the factor is first moved by
+    as much as a float32 product may be rounded, so that the bound holds all the same and the result is within two units
+    in the last place of the nearest point. Next to a group that is moved in this way, TensorFlow flushes the subnormal
+    weights of other groups to zero, as all its arithmetic does.
     """
 
     exchangeable: ClassVar[bool] = True

@@ -59,7 +59,7 @@ class Simplex(Constraint):
             return self._nearest(w)
         total = self.value("total")
         cut, stays = _threshold(w, total)
-        # Next to lesser totals, subnormals could count; next to such weights, float64 would have to be told the largest.
+        # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
         usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
         usual &= tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
         exactly = numerics.rarely(lambda: self._nearest(w))
