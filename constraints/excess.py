@@ -11,6 +11,9 @@ from constraints.passes import column_totals, some_rows
 
 # No input that is met takes more than eight.
 _MAX_PASSES = 60
+# Standard deviations of a sum over a sample, and so much more at least is first looked for: what comes next works best
+# from below.
+_DOUBT = 4.0
 
 
 class Threshold(NamedTuple):
@@ -58,27 +61,35 @@ def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.T
       The thresholds, no lower than `lowest`.
     """
     floor = _not_above(lowest)
-    sample = some_rows(w)
 
-    def newton(x: tf.Tensor, t: tf.Tensor, bound: tf.Tensor, totals: Callable) -> tuple[tf.Tensor, tf.Tensor]:
+    def newton(w: tf.Tensor, t: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def terms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = value(rows)
             over = tf.cast(rows, tf.float64) - tf.cast(t, tf.float64)
             # So that NaN is in the sum.
             return tf.where(rows <= t, tf.zeros([], tf.float64), over), tf.cast(rows > t, tf.float32)
 
-        over, count = totals(x, terms)
+        over, count = column_totals(w, terms)
         return (over - bound) / tf.maximum(count, 1.0), count
 
     def moved(t: tf.Tensor, by: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         return tf.where(count > 0.0, tf.maximum(_not_above(tf.cast(t, tf.float64) + by), floor), floor)
 
-    def guess(passes: tf.Tensor, t: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        further = moved(t, *newton(sample, t, bound * (sample.shape[0] / w.shape[0]), _totals))
-        return passes + 1, further, tf.reduce_any(further > t)
+    def guess(
+        passes: tf.Tensor, _: tf.Tensor, t: tf.Tensor, sample: tf.Tensor, bound: tf.Tensor, doubt: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        low, count = newton(sample, t, bound)
+        low -= doubt * bound / tf.maximum(count, 1.0) ** 1.5
+        further = moved(t, low, count)
+        return passes + 1, tf.reduce_any(further > t), further, sample, bound, doubt
+
+    def guessed(wanted: tf.Tensor, t: tf.Tensor, sample: tf.Tensor, bound: tf.Tensor, doubt: float) -> tf.Tensor:
+        # The sample is handed on, as it would be cut out of the whole tensor again in each pass.
+        state = 0, wanted, t, sample, bound, tf.constant(doubt, tf.float64)
+        return tf.while_loop(lambda passes, moving, *_: moving & (passes < 16), guess, state)[2]
 
     def step(passes: tf.Tensor, _: tf.Tensor, at: _At, before: _At) -> tuple[tf.Tensor, tf.Tensor, _At, _At]:
-        low, count = newton(w, at.t, bound, column_totals)
+        low, count = newton(w, at.t, bound)
         further = moved(at.t, low, count)
         # Below the solution only rounding leads back, and no further than it can be known.
         moving = tf.math.is_finite(low) & tf.where(at.below, further > at.t, tf.not_equal(further, at.t))
@@ -91,16 +102,35 @@ def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.T
         ahead = _At(tf.where(moving, further, at.t), low, count, ~curved)
         return passes + 1, tf.reduce_any(moving), ahead, here
 
+    sample = some_rows(w)
+    share = sample.shape[0] / w.shape[0]
     start = floor
-    if sample.shape[0] < w.shape[0]:
-        start = tf.while_loop(lambda passes, _, moving: moving & (passes < 12), guess, (0, floor, True))[1]
+    if share < 1.0:
+        start = guessed(tf.constant(True), floor, sample, tf.fill(lowest.shape, bound * share), _DOUBT)
         start = tf.where(tf.math.is_finite(start), start, floor)
-    none = tf.zeros_like(lowest)
-    first = _At(start, none, none, tf.zeros(lowest.shape, tf.bool))
+    low, count = newton(w, start, bound)
+    further = moved(start, low, count)
+    moving = tf.math.is_finite(low) & tf.not_equal(further, start)
+    first = _At(start, low, count, tf.zeros(lowest.shape, tf.bool))
+    second = _At(tf.where(moving, further, start), low, count, tf.ones(lowest.shape, tf.bool))
+    if share < 1.0:
+        # What is left to go is told by the whole, how far that is by the sample: better than by either.
+        mean, entries = newton(sample, start, tf.zeros([], tf.float64))
+        rest = mean * tf.maximum(entries, 1.0) - low * tf.maximum(count, 1.0) * share
+        sampled = moving & (rest > 0.0)
+        t = guessed(
+            tf.reduce_any(moving), tf.minimum(start, further), sample, tf.where(sampled, rest, bound * share), 0.0
+        )
+        second = _At(tf.where(sampled, t, second.t), low, count, second.below & ~sampled)
     _, moving, at, _ = tf.while_loop(
-        lambda passes, moving, *_: moving & (passes < _MAX_PASSES), step, (0, True, first, first)
+        lambda passes, moving, *_: moving & (passes < _MAX_PASSES),
+        step,
+        (1, tf.reduce_any(moving), second, first),
     )
-    return Threshold(at.t, at.low, at.count, tf.math.is_finite(at.low), ~moving)
+    finite = tf.math.is_finite(at.low)
+    # Where nothing at all is above it, the bound was lost in the rounding of the largest entry.
+    lost = finite & tf.equal(at.count, 0.0) & (at.t > floor)
+    return Threshold(at.t, at.low, at.count, finite, ~moving & ~tf.reduce_any(lost))
 
 
 class _At(NamedTuple):
@@ -118,10 +148,6 @@ def _curvature(t: tf.Tensor, before: tf.Tensor, step: tf.Tensor, count: tf.Tenso
     density = tf.math.divide_no_nan(more - count, tf.cast(t, tf.float64) - tf.cast(before, tf.float64))
     flattening = tf.clip_by_value(2.0 * density * step / tf.maximum(count, 1.0), 0.0, 1.0)
     return 2.0 / (1.0 + tf.sqrt(1.0 - flattening))
-
-
-def _totals(x: tf.Tensor, terms: Callable[[tf.Tensor], tuple[tf.Tensor, ...]]) -> tuple[tf.Tensor, ...]:
-    return tuple(tf.reduce_sum(tf.cast(term, tf.float64), axis=0) for term in terms(x))
 
 
 def _not_above(x: tf.Tensor) -> tf.Tensor:

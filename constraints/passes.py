@@ -59,7 +59,7 @@ def column_totals(w: tf.Tensor, terms: Callable[[tf.Tensor], tuple[tf.Tensor, ..
 def some_rows(w: tf.Tensor) -> tf.Tensor:
     """Rows from all over a tensor, a small share of them where there are many: [size, groups] -> [fewer, groups]."""
     size, groups = w.shape
-    wanted = max(256, size // 64, 16384 // max(groups, 1))
+    wanted = max(1024, size // 64, 16384 // max(groups, 1))
     # An odd stride, as what repeats in weights does so every even number of rows.
     stride = max(size // wanted - 1, 0) | 1
     return w[::stride]

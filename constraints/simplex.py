@@ -56,16 +56,17 @@ class Simplex(Constraint):
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w):
-            return self._nearest(w)
+            return self.by_formula(w)
         total = self.value("total")
         cut, stays = _threshold(w, total)
         # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
         usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
         usual &= tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
-        exactly = numerics.rarely(lambda: self._nearest(w))
+        exactly = numerics.rarely(lambda: self.by_formula(w))
         return tf.cond(usual, lambda: _cut_off(w, cut, stays), exactly)
 
-    def _nearest(self, w: tf.Tensor) -> tf.Tensor:
+    def by_formula(self, w: tf.Tensor) -> tf.Tensor:
+        """`nearest` for any type and any numbers, in float64."""
         p = super().nearest(w)
         return numerics.without_subnormals(p, numerics.negative(p) & numerics.finite_groups(p))
 
