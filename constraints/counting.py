@@ -64,10 +64,59 @@ def cut(w: tf.Tensor, kept: tf.Tensor) -> Cut:
     return _cut(w, tf.cast(kept, tf.float64), guessed(share * fewer + deviation), guessed(share * fewer - deviation))
 
 
+def ties(w: tf.Tensor, cut: Cut, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How far down entries that equal a cut are kept, where fewer are than reach it; not for XLA.
+
+    Among millions of float32 weights some mostly tie.
+
+    Args:
+      w: float32 [size, groups].
+      cut: its cuts.
+      kept: int32 scalar.
+
+    Returns:
+      int32 [groups], the last row whose entry is kept if it equals the cut; bool scalar, whether so many tie that these
+      are not found.
+    """
+    size, groups = w.shape
+    tied = cut.finite & (cut.bits > 0) & (cut.reached > tf.cast(kept, tf.float64))
+    # Row by row.
+    places = tf.where(_equal(w, cut, tied))
+
+    def last_rows() -> tf.Tensor:
+        by_column = tf.gather(places, tf.argsort(places[:, 1], stable=True))
+        ends = tf.searchsorted(by_column[:, 1], tf.range(groups, dtype=tf.int64), side="right", out_type=tf.int32)
+        too_many = tf.cast(cut.reached, tf.int32) - kept
+        rows = tf.gather(by_column[:, 0], tf.maximum(ends - 1 - too_many, 0))
+        return tf.where(tied, tf.cast(rows, tf.int32), size)
+
+    none = tf.fill([groups], size)
+    count = tf.shape(places)[0]
+    many = count > size * groups // 64
+    return tf.cond((count > 0) & ~many, last_rows, lambda: none), many
+
+
 @compiled
-def chosen(w: tf.Tensor, cut: Cut) -> tf.Tensor:
-    """w where its magnitude reaches the cut, and in columns that are not finite; elsewhere 0.0: [size, groups]."""
-    return tf.where((numerics.magnitude_bits(w) >= cut.bits) | ~cut.finite, w, tf.zeros_like(w))
+def chosen(w: tf.Tensor, cut: Cut, last: tf.Tensor) -> tf.Tensor:
+    """w where its magnitude reaches the cut, but for ties below the last row, and in columns that are not finite.
+
+    Args:
+      w: float32 [size, groups].
+      cut: its cuts.
+      last: int32 [groups].
+
+    Returns:
+      float32 [size, groups], 0.0 elsewhere.
+    """
+    bits = numerics.magnitude_bits(w)
+    row = tf.range(w.shape[0])[:, tf.newaxis]
+    reached = (bits > cut.bits) | (tf.equal(bits, cut.bits) & (row <= last))
+    return tf.where(reached | ~cut.finite, w, tf.zeros_like(w))
+
+
+@compiled
+def _equal(w: tf.Tensor, cut: Cut, tied: tf.Tensor) -> tf.Tensor:
+    return tf.equal(numerics.magnitude_bits(w), cut.bits) & tied
 
 
 @compiled

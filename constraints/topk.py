@@ -58,9 +58,12 @@ class TopK(Constraint):
         exactly = numerics.rarely(lambda: self._selected(w))
         if numerics.many(w):
             cut = counting.cut(w, tf.maximum(room, 1))
-            # With nothing but zeros to drop, nothing is; else several may equal the k-th magnitude.
-            plain = ~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))
-            return tf.cond(tf.reduce_all(plain), lambda: counting.chosen(w, cut), exactly)
+            last, many = tf.cond(
+                tf.reduce_all(~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))),
+                lambda: (tf.fill([w.shape[1]], w.shape[0]), tf.constant(False)),
+                lambda: counting.ties(w, cut, room),
+            )
+            return tf.cond(many | (room < 1), exactly, lambda: counting.chosen(w, cut, last))
         magnitude = tf.abs(w)
         bits = kth(tf.bitcast(magnitude, tf.int32), room)
         # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.

@@ -126,6 +126,7 @@ LARGE = {
     "few values": lambda rng, shape: rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], shape),
     "in order of size": lambda rng, shape: np.sort(rng.standard_normal(shape), axis=0),
     "very different sizes": lambda rng, shape: rng.standard_normal(shape) * 10.0 ** rng.uniform(-38, 30, shape),
+    "some ties": lambda rng, shape: np.round(rng.standard_normal(shape), 3),
     "clustered": lambda rng, shape: 1.0 + 1e-6 * np.round(rng.standard_normal(shape)),
     "mostly zeros": lambda rng, shape: rng.standard_normal(shape) * (rng.uniform(size=shape) < 0.001),
 }
