@@ -8,7 +8,6 @@ optax, and `pip install -e '.[plots]'` the plot.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import importlib
 import json
@@ -36,8 +35,7 @@ from trainer.table import table  # noqa: E402
 SIZES = {"quick": (10**5, 10**6, 10**7), "full": (10**5, 10**6, 10**7, 10**8)}
 # Where others are raced against.
 AT = 10**7
-UNITS = 1000
-MATRIX = 1024
+UNITS, MATRIX = 1000, 1024
 DENSITY = 0.1
 # Bytes that 1e8 weights, their projection and what computes it may take.
 ROOM = 6 << 30
@@ -88,13 +86,13 @@ def sort_based(name: str, bound: float) -> Function:
     """The textbook's threshold, in float32: sort, sum cumulatively, count."""
 
     def threshold(x: tf.Tensor) -> tf.Tensor:
+        x = tf.reshape(x, [x.shape[0], -1])
         descending = tf.sort(x, axis=0, direction="DESCENDING")
         over = tf.cumsum(descending, axis=0) - bound
-        ranks = tf.reshape(tf.range(1.0, x.shape[0] + 1.0), [-1] + [1] * (x.shape.rank - 1))
+        ranks = tf.range(1.0, x.shape[0] + 1.0)[:, tf.newaxis]
         count = tf.reduce_sum(tf.cast(descending * ranks > over, tf.int32), axis=0)
-        last = count - 1 if x.shape.rank == 1 else tf.stack([count - 1, tf.range(x.shape[1])], axis=1)
-        at = tf.gather(over, last) if x.shape.rank == 1 else tf.gather_nd(over, last)
-        return tf.maximum(at / tf.cast(count, x.dtype), 0.0 if name != "simplex" else x.dtype.min)
+        at = tf.gather_nd(over, tf.stack([count - 1, tf.range(x.shape[1])], axis=1))
+        return tf.maximum(at / tf.cast(count, x.dtype), x.dtype.min if name == "simplex" else 0.0)
 
     def project(w: tf.Tensor) -> tf.Tensor:
         if name == "simplex":
@@ -118,13 +116,12 @@ def masked(w: tf.Tensor) -> tf.Tensor:
 def partitioned(w: tf.Tensor) -> np.ndarray:
     """The same by NumPy's partition."""
     array = w.numpy()
-    least = np.partition(np.abs(array), round((1.0 - DENSITY) * array.size), axis=None)[
-        round((1 - DENSITY) * array.size)
-    ]
+    place = round((1.0 - DENSITY) * array.size)
+    least = np.partition(np.abs(array), place, axis=None)[place]
     return array * (np.abs(array) >= least)
 
 
-def optax_of(name: str, bound: float) -> dict[str, Function]:
+def optax_of(name: str, bound: float, w: tf.Tensor) -> dict[str, Function]:
     """The projection of optax for one group, compiled; nothing where it is not installed."""
     try:
         import jax
@@ -135,13 +132,8 @@ def optax_of(name: str, bound: float) -> dict[str, Function]:
     if name not in projection:
         return {}
     project = jax.jit(functools.partial(getattr(projections, projection[name]), scale=bound))
-    arrays: dict[int, Any] = {}
-
-    def run(w: tf.Tensor) -> Any:
-        array = arrays.setdefault(id(w), jax.numpy.asarray(w.numpy()) if id(w) not in arrays else None)
-        return project(array).block_until_ready()
-
-    return {"optax": run}
+    array = jax.numpy.asarray(w.numpy())
+    return {"optax": lambda _: project(array).block_until_ready()}
 
 
 def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, tf.Tensor]]:
@@ -166,7 +158,7 @@ def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, 
         raced["top_k and mask"] = tf.function(masked, autograph=False), w
         raced["np.partition"] = partitioned, w
     if groups == ONE:
-        raced |= {title: (function, w) for title, function in optax_of(name, bound).items()}
+        raced |= {title: (function, w) for title, function in optax_of(name, bound, w).items()}
     return raced
 
 
@@ -246,7 +238,7 @@ def measure(quick: bool) -> dict[str, Any]:
     """Everything: `times` of each set, grouping and size, `matrices`, `memory`, and which are `exact` inside."""
     tf.get_logger().setLevel("ERROR")  # It warns of traces, which every size needs.
     sizes = SIZES["quick" if quick else "full"]
-    if max(sizes) > AT and _free() < ROOM:
+    if max(sizes) > AT and os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < ROOM:
         sizes = sizes[:-1]
     figures: dict[str, Any] = {"times": {}, "matrices": {}, "memory": {}, "exact": {}}
     for name, groups in CASES:
@@ -266,33 +258,16 @@ def measure(quick: bool) -> dict[str, Any]:
     return figures
 
 
-def _free() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What was to be reached, what was, and whether that is enough; None where it was not measured."""
-
-    text: str
-    measured: str
-    held: bool | None
-
-    @property
-    def row(self) -> list[str]:
-        return [self.text, self.measured, {True: "held", False: "NOT HELD", None: "not measured"}[self.held]]
-
-
-def targets(figures: dict[str, Any]) -> list[Target]:
-    """The verdicts on figures of `measure`."""
-    results = []
+def targets(figures: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The verdicts on figures of `measure`: what was to be reached, what was, and whether that is enough."""
+    results: list[tuple[str, str, bool]] = []
 
     def faster(what: str, mine: float, other: float, times: float) -> None:
         ratio = other / mine
-        results.append(Target(f"{what}, {times:g} times", f"{ratio:.1f} times", ratio >= times))
+        results.append((f"{what}, {times:g} times", f"{ratio:.1f} times", ratio >= times))
 
     def within(what: str, copies: float, limit: float) -> None:
-        results.append(Target(f"{what}, {limit:g} copies", f"{copies:.1f} copies", copies <= limit))
+        results.append((f"{what}, {limit:g} copies", f"{copies:.1f} copies", copies <= limit))
 
     for case, by_size in figures["times"].items():
         name, at = case.split(",")[0], by_size[str(AT)]
@@ -305,7 +280,7 @@ def targets(figures: dict[str, Any]) -> list[Target]:
         else:
             within(case, at[COLD]["copies"], 15 if name == "nm" else 4)
     for name, exact in figures["exact"].items():
-        results.append(Target(f"{name}: bit-exact inside", "yes" if exact else "no", exact))
+        results.append((f"{name}: bit-exact inside", "yes" if exact else "no", exact))
     for name, raced in figures["matrices"].items():
         faster(f"{name}: faster than an SVD", raced[COLD]["milliseconds"], raced[SVD]["milliseconds"], 10)
     for case, by_size in figures["times"].items():
@@ -313,9 +288,9 @@ def targets(figures: dict[str, Any]) -> list[Target]:
         if len(sizes) > 1:
             low, high = (by_size[str(size)][COLD]["milliseconds"] / size for size in (sizes[1], sizes[-1]))
             text = f"{case}: time for a weight at {sizes[-1]:.0e}, at most 1.5 times that at {sizes[1]:.0e}"
-            results.append(Target(text, f"{high / low:.2f} times", high <= 1.5 * low))
+            results.append((text, f"{high / low:.2f} times", high <= 1.5 * low))
     for case, copies in figures["memory"].items():
-        results.append(Target(f"{case}: memory, 3 copies", f"{copies or 0:.1f} copies", copies and copies <= 3.05))
+        results.append((f"{case}: memory, 3 copies", f"{copies or 0.0:.1f} copies", bool(copies and copies <= 3.0)))
     return results
 
 
@@ -329,7 +304,7 @@ def tables(figures: dict[str, Any]) -> list[str]:
                 quartiles = f"{f['quartile_1']:.2f}-{f['quartile_3']:.2f}"
                 rows.append([case, label, title, f"{f['milliseconds']:.2f}", quartiles, f"{f['copies']:.1f}"])
     header = ["set", "weights", "variant", "ms", "quartiles", "copies"]
-    verdicts = [target.row for target in targets(figures)]
+    verdicts = [[text, measured, "held" if held else "NOT HELD"] for text, measured, held in targets(figures)]
     return [table(header, rows), table(["target", "measured", "verdict"], verdicts)]
 
 
