@@ -11,6 +11,7 @@ from constraints.columns import Columns
 from constraints.fields import hyperparameter, option
 from constraints.matrices import Matrices
 from constraints.parts import SparseParts
+from constraints.passes import compiled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,12 +63,37 @@ class Block(SparseParts):
         tiles = tf.transpose(tiles, [0, 2, 4, 1, 3])
         return tf.reshape(tiles, [groups, rows * columns, (size // rows) * (units // columns)])
 
+    def squares(self, w: tf.Tensor) -> tf.Tensor:
+        return _block_squares(w, *self.block)
+
+    def chosen(self, w: tf.Tensor, marks: tf.Tensor) -> tf.Tensor:
+        return _chosen(w, marks, *self.block)
+
     def spread(self, marks: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-        groups, size, units = shape
-        rows, columns = self.block
-        tiles = tf.reshape(marks, [groups, size // rows, 1, units // columns, 1])
-        tiles = tf.broadcast_to(tiles, [groups, size // rows, rows, units // columns, columns])
-        return tf.reshape(tiles, [groups, size, units])
+        return _spread(marks, shape, *self.block)
+
+
+@compiled
+def _block_squares(w: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """Sum of squares of each block: float32 [groups, size, units] -> float64 [groups, blocks], row-major."""
+    groups, size, units = w.shape
+    # Rows of a block first, which only adds whole rows of the kernel.
+    tall = tf.reshape(tf.square(tf.cast(w, tf.float64)), [groups, size // rows, rows, units])
+    wide = tf.reshape(tf.reduce_sum(tall, axis=2), [groups, size // rows, units // columns, columns])
+    return tf.reshape(tf.reduce_sum(wide, axis=3), [groups, -1])
+
+
+@compiled
+def _chosen(w: tf.Tensor, marks: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    return tf.where(_spread(marks, w.shape, rows, columns), w, tf.zeros_like(w))
+
+
+def _spread(marks: tf.Tensor, shape: tf.TensorShape, rows: int, columns: int) -> tf.Tensor:
+    """Each block's mark at its weights: [groups, blocks] -> `shape`, [groups, size, units]."""
+    groups, size, units = shape
+    tiles = tf.reshape(marks, [groups, size // rows, 1, units // columns, 1])
+    tiles = tf.broadcast_to(tiles, [groups, size // rows, rows, units // columns, columns])
+    return tf.reshape(tiles, [groups, size, units])
 
 
 def _divisors(number: int) -> str:

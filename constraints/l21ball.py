@@ -10,10 +10,8 @@ import tensorflow as tf
 from constraints import numerics
 from constraints.fields import hyperparameter
 from constraints.joint import Joint
+from constraints.passes import compiled, squares
 from constraints.threshold import onto_simplex
-
-# Factors below it could make a float32 product flush to zero what float64 holds.
-_USUAL = 2.0**-60
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,9 +23,7 @@ class L21Ball(Joint):
     chooses which units to do without. Convex, unique; inside the ball x stays. t is found without a sort, see
     `constraints.threshold`: O(size of the kernel).
 
-    All of this is done in float64. So is the product, but for more than a few float32 weights, where it would cost more
-    than all the rest: there the factor is first made smaller by as much as a float32 product may be rounded, so that
-    the bound holds all the same and the result is within two units in the last place of the nearest point.
+    All of this is done in float64; for more than a few float32 weights by compiled passes, see `constraints.passes`.
 
     Attributes:
       max_value: c above 0; a schedule may reach 0, where only zeros are left.
@@ -60,24 +56,13 @@ class L21Ball(Joint):
         return tf.where(stays, upstream, moved)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
+        if w.dtype != tf.float32 or numerics.few(w):
             return super().nearest(w)
-        groups, _, units = w.shape
-        norms, relative, absolute = numerics.l2_estimate(_columns(w))
-        total = tf.reduce_sum(tf.reshape(tf.cast(norms, tf.float64), [groups, units]), axis=1)
-        inside = tf.reduce_all(total * (1.0 + relative) + absolute * units <= self.value("max_value"))
-        # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
-        return tf.cond(inside, lambda: w, lambda: self._multiplied(w))
-
-    def _multiplied(self, w: tf.Tensor) -> tf.Tensor:
-        factor, stays = self._factor(unit_norms(tf.cast(w, tf.float64), w.dtype), w.shape[1])
-        usual = tf.reduce_all((factor >= _USUAL) | tf.equal(factor, 0.0)) & ~tf.reduce_any(stays)
-
-        def product() -> tf.Tensor:
-            smaller = numerics.factor_for_product(factor, tf.constant(False), w.shape[1])
-            return tf.where(smaller > 0.0, w * smaller, tf.zeros_like(w))
-
-        return tf.cond(usual, product, numerics.rarely(lambda: super(L21Ball, self).nearest(w)))
+        groups, size, units = w.shape
+        norms = tf.reshape(tf.sqrt(squares(_columns(w))), [groups, units])
+        factor, stays = self._factor(norms, size)
+        moved = numerics.rarely(lambda: _product(w, factor, stays))
+        return tf.cond(tf.reduce_all(stays), lambda: w, moved)
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.reduce_sum(unit_norms(x, dtype), axis=1)
@@ -114,3 +99,10 @@ def _columns(x: tf.Tensor) -> tf.Tensor:
     groups, size, units = x.shape
     # With one group, as usual, a reshape that copies nothing.
     return tf.reshape(x if groups == 1 else tf.transpose(x, [1, 0, 2]), [size, groups * units])
+
+
+@compiled
+def _product(w: tf.Tensor, factor: tf.Tensor, stays: tf.Tensor) -> tf.Tensor:
+    """Each unit times its factor; as `_factor` returns them, w being float32 [groups, size, units]."""
+    p = numerics.toward_zero(tf.cast(w, tf.float64) * factor, w.dtype)
+    return tf.where(stays, w, tf.where(factor > 0.0, p, tf.zeros_like(w)))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from constraints import numerics, svd
 from constraints.fields import hyperparameter
+from constraints.leading import SPARE, Leading, leading, worthwhile
 from constraints.singular import Matrix, Singular
+
+# Error of the nearest point that is left to singular values taken alone, relative to the last that is kept.
+_PRECISE = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +29,8 @@ class LowRank(Singular):
     A matrix of rank k has all the rank there is once its entries are rounded, with singular values at the level of that
     rounding. So a kernel counts as feasible, and stays, where the rest of its singular values (root of the sum of
     squares, the distance to the set) is at most half a unit in the last place of its Frobenius norm, which no rounding
-    exceeds. One decomposition, O(size units^2).
+    exceeds. One decomposition, O(size units^2); for large float32 kernels the k singular values alone, O(size units k),
+    where it can be told that they are the largest and apart from the rest, see `constraints.leading`.
 
     Attributes:
       rank: k, at least 1; a scheduled value is rounded to the nearest whole number, halves to even.
@@ -50,6 +56,21 @@ class LowRank(Singular):
     def spectrum(self, matrix: Matrix, s: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         kept = tf.broadcast_to(self._largest(s), s.shape)
         return tf.where(kept, s, 0.0), kept
+
+    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if not isinstance(self.rank, numbers.Integral) or not worthwhile(w, int(self.rank)):
+            return super().nearest(w)
+        matrix = Matrix.of(tf.cast(w, tf.float64))
+        some, good = _leading(matrix.z, int(self.rank))
+        p = some.joined(tf.where(self._largest(some.s), some.s, 0.0))
+
+        def moved() -> tf.Tensor:
+            stays = ~matrix.finite | (svd.frobenius(matrix.z - p) <= _level(matrix, w.dtype))
+            r = numerics.nearest(matrix.unit * matrix.turned(p), w.dtype)
+            return tf.where(self.apart(stays), w, tf.where(tf.equal(r, 0.0), tf.zeros_like(r), r))
+
+        exactly = numerics.rarely(lambda: super(LowRank, self).nearest(w))
+        return tf.cond(tf.reduce_all(good | ~matrix.finite), moved, exactly)
 
     def joined(
         self, matrix: Matrix, s: tf.Tensor, u: tf.Tensor, v: tf.Tensor, f: tf.Tensor, slope: tf.Tensor
@@ -79,6 +100,25 @@ class LowRank(Singular):
     def _largest(self, s: tf.Tensor) -> tf.Tensor:
         """bool [1, short]."""
         return tf.range(s.shape[1])[tf.newaxis] < self._kept()
+
+
+def _leading(z: tf.Tensor, rank: int) -> tuple[Leading, tf.Tensor]:
+    """The leading triplets, good where they are sure to be those: float64 [groups, tall, short].
+
+    By Weyl's inequality singular value k + 1 of z is at most that of its projection on the subspace plus the Frobenius
+    norm of the rest. Where that leaves a gap behind singular value k, the residual over the gap bounds the error of the
+    singular spaces (Wedin, "Perturbation Bounds in Connection with Singular Value Decomposition", 1972).
+    """
+    whole = tf.reduce_sum(tf.square(z), axis=[1, 2])
+
+    def judge(some: Leading) -> tuple[tf.Tensor, tf.Tensor]:
+        rest = whole - tf.reduce_sum(tf.square(some.s), axis=1)
+        last = some.s[:, rank - 1]
+        gap = last - some.s[:, rank] - tf.sqrt(tf.nn.relu(rest) + 1e-12 * whole)
+        residual = tf.norm(some.residual[:, :rank], axis=1)
+        return (gap > 0.0) & (residual * some.s[:, 0] <= _PRECISE * gap * last), gap > 0.0
+
+    return leading(z, rank + SPARE, judge)
 
 
 def _level(matrix: Matrix, dtype: tf.DType) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -10,6 +11,10 @@ import tensorflow as tf
 from constraints import numerics
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
+from constraints.passes import column_totals, compiled
+
+# Comparisons of every two weights of a window that are written out.
+_WIDEST = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +55,8 @@ class NM(Constraint):
         return tf.where(self._larger(bits) < self._whole("n"), x, numerics.zeros_of(x))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if numerics.many(w) and isinstance(self.m, numbers.Integral) and self.m <= _WIDEST:
+            return _largest_of_windows(w, self._whole("n"), int(self.m))
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
@@ -80,3 +87,25 @@ class NM(Constraint):
 
     def _whole(self, name: str) -> tf.Tensor:
         return tf.cast(tf.round(self.value(name)), tf.int32)
+
+
+@compiled
+def _largest_of_windows(w: tf.Tensor, n: tf.Tensor, m: int) -> tf.Tensor:
+    """Keeps the `n` largest magnitudes of each `m` consecutive weights of columns that are finite: float32, as w."""
+    size, groups = w.shape
+    (infinite,) = column_totals(w, lambda rows: (tf.cast(~tf.math.is_finite(rows), tf.float32),))
+    padded = tf.pad(w, [[0, -size % m], [0, 0]])
+    windows = tf.reshape(padded, [-1, m, groups])
+    places = [windows[:, place] for place in range(m)]
+    bits = [numerics.magnitude_bits(place) for place in places]
+
+    def larger(place: int) -> tf.Tensor:
+        before = [tf.cast(other >= bits[place], tf.int32) for other in bits[:place]]
+        behind = [tf.cast(other > bits[place], tf.int32) for other in bits[place + 1 :]]
+        return sum(before + behind, tf.zeros_like(bits[place]))
+
+    kept = [
+        tf.where((larger(place) < n) | (infinite > 0.0), weights, numerics.zeros_of(weights))
+        for place, weights in enumerate(places)
+    ]
+    return tf.reshape(tf.stack(kept, axis=1), [-1, groups])[:size]

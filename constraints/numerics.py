@@ -49,6 +49,15 @@ def few(w: tf.Tensor) -> bool:
     return w.shape.num_elements() <= FEW
 
 
+# From so many weights on, what XLA compiles into one loop saves more than it costs to call, see `constraints.passes`.
+MANY = 1 << 17
+
+
+def many(w: tf.Tensor) -> bool:
+    """Whether there are so many float32 weights that memory is all that a formula costs."""
+    return w.dtype == tf.float32 and w.shape.num_elements() >= MANY
+
+
 def rarely(function: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
     """Makes a branch of `tf.cond` cost nothing where it is not taken.
 

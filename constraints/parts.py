@@ -11,6 +11,9 @@ from constraints import numerics
 from constraints.joint import Joint
 from constraints.selection import energies, kept, largest, turned
 
+# Sums of squares that the type's subnormals are nothing to.
+_USUAL = 2.0**-240
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SparseParts(Joint):
@@ -28,6 +31,14 @@ class SparseParts(Joint):
         """[groups, size, units] -> [groups, weights of a part, parts]."""
         raise NotImplementedError(f"{type(self).__name__} must define `parts`.")
 
+    def squares(self, w: tf.Tensor) -> tf.Tensor:
+        """Sum of squares of each part, by a compiled pass: float32 [groups, size, units] -> float64 [groups, parts]."""
+        raise NotImplementedError(f"{type(self).__name__} must define `squares`.")
+
+    def chosen(self, w: tf.Tensor, marks: tf.Tensor) -> tf.Tensor:
+        """w where its part is marked, and 0.0 elsewhere, compiled: [groups, size, units] and bool [groups, parts]."""
+        raise NotImplementedError(f"{type(self).__name__} must define `chosen`.")
+
     def spread(self, marks: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
         """[groups, parts] -> what broadcasts to the `shape` [groups, size, units]: each part's mark at its weights."""
         raise NotImplementedError(f"{type(self).__name__} must define `spread`.")
@@ -41,13 +52,18 @@ class SparseParts(Joint):
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
             return self.project(w, w.dtype)
+        exactly = numerics.rarely(lambda: self.project(w, w.dtype))
+        if numerics.many(w):
+            energy = self.squares(w)
+            size = w.shape.num_elements() // max(energy.shape.num_elements(), 1)
+            marks, clear = _marked(energy, kept(self.value("sparsity"), energy.shape[1]), size)
+            return tf.cond(clear, lambda: self.chosen(w, marks), exactly)
         parts = self.parts(w)
         room = self._kept(parts)
         estimates, least, clear = _estimated(parts, room)
 
         def moved() -> tf.Tensor:
             chosen = self.spread(estimates >= least, w.shape)
-            exactly = numerics.rarely(lambda: self.project(w, w.dtype))
             return tf.cond(clear, lambda: tf.where(chosen, w, tf.zeros_like(w)), exactly)
 
         # Nothing to do at the start of a ramp; else float32 mostly tells which are the largest.
@@ -80,6 +96,30 @@ def _non_zero(parts: tf.Tensor) -> tf.Tensor:
     """How many parts are not zero: [groups, weights of a part, parts] -> int32 [groups]."""
     some = tf.reduce_any(numerics.magnitude_bits(parts) > 0, axis=1)
     return tf.math.count_nonzero(some, axis=1, dtype=tf.int32)
+
+
+def _marked(energy: tf.Tensor, room: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Marks the largest parts by sums of squares in float64; not for XLA.
+
+    Args:
+      energy: float64 [groups, parts].
+      room: int32 scalar, how many of a group's parts are kept.
+      size: weights of a part.
+
+    Returns:
+      bool [groups, parts]; bool scalar, whether beyond doubt those are the largest of each group, the others not all
+      zero, and all weights finite.
+    """
+
+    def ranked(place: tf.Tensor) -> tf.Tensor:
+        place = tf.clip_by_value(place, 0, energy.shape[1] - 1)
+        return tf.raw_ops.NthElement(input=energy, n=place, reverse=True)[:, tf.newaxis]
+
+    least, following = ranked(room - 1), ranked(room)
+    # What the order of a sum changes, and what counts as a tie.
+    doubt = 1.0 + size * 2.0**-51 + 2.0**-44
+    clear = (following > _USUAL) & (following * doubt < least) & (room > 0) & (room < energy.shape[1])
+    return energy >= least, tf.reduce_all(clear) & tf.math.is_finite(tf.reduce_sum(energy))
 
 
 def _estimated(parts: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from constraints import numerics
 from constraints.base import Constraint
+from constraints.passes import compiled, squares
 
 # Factors beyond these could make a float32 product overflow, or flush it to zero, that float64 holds.
 _USUAL = 2.0**-60, 2.0**60
@@ -18,11 +19,11 @@ class Rescaling(Constraint):
 
     A subclass says the factor, and what a group of zeros becomes where zero is infeasible.
 
-    Norms are always taken in float64. So is the product, but for more than a few float32 weights, where it would cost
-    more than all the rest: there the factor is first moved by as much as a float32 product may be rounded, so that the
-    bound holds all the same and the result is within two units in the last place of the nearest point. Next to a group
-    that is moved in this way, TensorFlow flushes the subnormal weights of other groups to zero, as all its arithmetic
-    does.
+    Norms are always taken in float64. So is the product, but for a middling number of float32 weights, where it would
+    cost more than all the rest, and XLA, which makes it cost nothing, more to call: there the factor is first moved by
+    as much as a float32 product may be rounded, so that the bound holds all the same and the result is within two units
+    in the last place of the nearest point. Next to a group that is moved in this way, TensorFlow flushes the subnormal
+    weights of other groups to zero, as all its arithmetic does.
     """
 
     exchangeable: ClassVar[bool] = True
@@ -86,11 +87,22 @@ class Rescaling(Constraint):
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w):
             return super().nearest(w)
+        if numerics.many(w):
+            return self._scaled(w)
         inside = None if numerics.in_xla() else self.surely_inside(*numerics.l2_estimate(w))
         if inside is None:
             return self._multiplied(w)
         # While all groups are well inside, which one pass in float32 can tell, there is nothing to do.
         return tf.cond(inside, lambda: w, lambda: self._multiplied(w))
+
+    def _scaled(self, w: tf.Tensor) -> tf.Tensor:
+        size = w.shape[0]
+        norm = tf.sqrt(squares(w))
+        at_zero = (norm == 0.0) & (self.origin(size) > 0.0)
+        factor = tf.where(at_zero, tf.zeros_like(norm), self.factor(norm, size, w.dtype))
+        origin, sphere = self.origin(size) * max(size, 1) ** -0.5, self.sphere(size, w.dtype)
+        moved = numerics.rarely(lambda: _product(w, factor, origin, sphere))
+        return tf.cond(tf.reduce_all(tf.equal(factor, 1.0)), lambda: w, moved)
 
     def _multiplied(self, w: tf.Tensor) -> tf.Tensor:
         size = w.shape[0]
@@ -102,3 +114,23 @@ class Rescaling(Constraint):
             lambda: w * numerics.factor_for_product(factor, self.sphere(size, w.dtype), size),
             numerics.rarely(lambda: super(Rescaling, self).nearest(w)),
         )
+
+
+@compiled
+def _product(w: tf.Tensor, factor: tf.Tensor, origin: tf.Tensor, sphere: tf.Tensor) -> tf.Tensor:
+    """Each column times its factor, rounded to the side of the set.
+
+    Args:
+      w: float32 [size, groups].
+      factor: float64 [groups]; 1 for columns that stay, 0 for those of zeros that become `origin`.
+      origin: float64 scalar.
+      sphere: bool scalar, whether to round to nearest instead.
+
+    Returns:
+      float32 [size, groups].
+    """
+    p = tf.where(tf.equal(factor, 0.0), origin, tf.cast(w, tf.float64) * factor)
+    safe = tf.where(
+        (factor > 1.0) | tf.equal(factor, 0.0), numerics.away_from_zero(p, w.dtype), numerics.toward_zero(p, w.dtype)
+    )
+    return tf.where(tf.equal(factor, 1.0), w, tf.where(sphere, numerics.nearest(p, w.dtype), safe))

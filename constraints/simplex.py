@@ -7,9 +7,14 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from constraints import numerics, threshold
+from constraints import excess, numerics, threshold
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
+from constraints.passes import column_totals, compiled
+
+# Totals, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
+_USUAL_TOTAL = 2.0**-60, 2.0**100
+_USUAL_RATIO = 2.0**30
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,7 +24,7 @@ class Simplex(Constraint):
     The nearest point of x is `max(x - t, 0)`, where t makes it sum to s: weights below t become exactly 0, and a group
     of equal weights becomes s / n in each of its n weights. Convex, unique. A group without a negative weight whose sum
     is s to within the rounding of its type is on the simplex and stays. t is found without a sort, O(n) a pass; see
-    `constraints.threshold`.
+    `constraints.threshold` and, for more than a few float32 weights, `constraints.excess`.
 
     Attributes:
       total: s above 0; a schedule may reach 0, where only the zero vector is left.
@@ -43,14 +48,25 @@ class Simplex(Constraint):
 
     def on_simplex(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Whether each column is on it, to within the type's rounding: float64 [size, groups] -> bool [groups]."""
-        total = self.value("total")
-        near = tf.abs(tf.reduce_sum(x, axis=0) - total) <= threshold.rounding(x.shape[0], total, dtype)
-        return near & (tf.reduce_min(x, axis=0) >= 0.0)
+        below_zero = tf.cast(tf.reduce_min(x, axis=0) < 0.0, x.dtype)
+        return _on_simplex(tf.reduce_sum(x, axis=0), below_zero, x.shape[0], self.value("total"), dtype)
 
     def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if w.dtype != tf.float32 or numerics.few(w):
+            return self.by_formula(w)
+        total = self.value("total")
+        cut, stays = _threshold(w, total)
+        # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
+        usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
+        usual &= tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
+        exactly = numerics.rarely(lambda: self.by_formula(w))
+        return tf.cond(usual, lambda: _cut_off(w, cut, stays), exactly)
+
+    def by_formula(self, w: tf.Tensor) -> tf.Tensor:
+        """`nearest` for any type and any numbers, in float64."""
         p = super().nearest(w)
         return numerics.without_subnormals(p, numerics.negative(p) & numerics.finite_groups(p))
 
@@ -62,3 +78,24 @@ class Simplex(Constraint):
 
     def tolerance(self, dtype: tf.DType) -> float:
         return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)
+
+
+def _on_simplex(sum_: tf.Tensor, below_zero: tf.Tensor, size: int, total: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    return (tf.abs(sum_ - total) <= threshold.rounding(size, total, dtype)) & (below_zero <= 0.0)
+
+
+@compiled
+def _threshold(w: tf.Tensor, total: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor]:
+    """The thresholds, and bool [groups], which columns stay as they are."""
+    sums, negative = column_totals(w, lambda rows: (rows, tf.cast(rows < 0.0, tf.float32)))
+    finite = tf.math.is_finite(sums)
+    # All weights together lie above the mean's excess; a little less, as rounding may have raised it.
+    mean = tf.where(finite, sums - total, 0.0) / w.shape[0]
+    stays = ~finite | _on_simplex(sums, negative, w.shape[0], total, w.dtype)
+    return excess.threshold(w, lambda rows: rows, total, mean - tf.abs(mean) * 2.0**-40), stays
+
+
+@compiled
+def _cut_off(w: tf.Tensor, cut: excess.Threshold, stays: tf.Tensor) -> tf.Tensor:
+    p = tf.where(stays, w, tf.cast(tf.nn.relu(cut.excess(w)), w.dtype))
+    return numerics.without_subnormals(p, numerics.negative(p) & cut.finite)

@@ -196,17 +196,20 @@ class Bounded(Singular):
         """The same of any matrix with such a Frobenius norm: float64 [groups] -> [groups]."""
         raise NotImplementedError(f"{type(self).__name__} must define `worst`.")
 
-    def fitted(self, matrix: Matrix, point: Point, dtype: tf.DType) -> tf.Tensor:
+    def fitted(
+        self, matrix: Matrix, point: Point, dtype: tf.DType, added: Callable[[tf.Tensor], tf.Tensor] | None = None
+    ) -> tf.Tensor:
         """Rounds to nearest a point that lies inside by as much as rounding adds to the norm.
 
-        What it adds is measured, and measured again at the point moved by half as much again; where that was not enough
-        after all, the point is moved by as much as rounding can ever add.
+        What it adds (`added`, by default `perturbation`) is measured, and measured again at the point moved by half as
+        much again; where that was not enough after all, the point is moved by as much as rounding can ever add.
         """
+        perturbation = added or self.perturbation
 
         def attempt(room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             p = point(room)
             r = numerics.nearest(p, dtype)
-            return p, r, self.perturbation(matrix.turned((tf.cast(r, tf.float64) - p) / matrix.unit))
+            return p, r, perturbation(matrix.turned((tf.cast(r, tf.float64) - p) / matrix.unit))
 
         none = tf.zeros_like(matrix.unit[:, 0, 0])
         if dtype == tf.float64:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from constraints import numerics
+from constraints import counting, numerics
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
 from constraints.selection import kept, kth, largest
@@ -25,7 +25,7 @@ class TopK(Constraint):
     to even, and n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
     (under XLA by bisection, O(n) a pass and at most one pass a bit). For more than a few float32 weights the others are
     zeroed by arithmetic, which costs less than comparing and selecting, unless magnitudes tie at the k-th;
-    a -0.0 comes back as 0.0 there.
+    a -0.0 comes back as 0.0 there. For very many it is selected by counting, see `constraints.counting`.
 
     Attributes:
       sparsity: share of zeros, in [0, 1).
@@ -55,6 +55,15 @@ class TopK(Constraint):
         if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
             return self._selected(w)
         room = kept(self.value("sparsity"), w.shape[0])
+        exactly = numerics.rarely(lambda: self._selected(w))
+        if numerics.many(w):
+            cut = counting.cut(w, tf.maximum(room, 1))
+            last, many = tf.cond(
+                tf.reduce_all(~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))),
+                lambda: (tf.fill([w.shape[1]], w.shape[0]), tf.constant(False)),
+                lambda: counting.ties(w, cut, room),
+            )
+            return tf.cond(many | (room < 1), exactly, lambda: counting.chosen(w, cut, last))
         magnitude = tf.abs(w)
         bits = kth(tf.bitcast(magnitude, tf.int32), room)
         # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.
@@ -62,9 +71,7 @@ class TopK(Constraint):
         count = numerics.column_sums(tf.sign(over))[0]
         plain = tf.equal(count, tf.cast(room, tf.float32))
         plain &= (tf.bitcast(bits, tf.float32) > _USUAL) & tf.math.is_finite(numerics.column_sums(magnitude)[0])
-        return tf.cond(
-            tf.reduce_all(plain), lambda: _chosen(w, over, count), numerics.rarely(lambda: self._selected(w))
-        )
+        return tf.cond(tf.reduce_all(plain), lambda: _chosen(w, over, count), exactly)
 
     def _selected(self, w: tf.Tensor) -> tf.Tensor:
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)

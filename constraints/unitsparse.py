@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from constraints.fields import hyperparameter
 from constraints.parts import SparseParts
+from constraints.passes import compiled, squares
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,5 +36,18 @@ class UnitSparse(SparseParts):
     def parts(self, w: tf.Tensor) -> tf.Tensor:
         return w
 
+    def squares(self, w: tf.Tensor) -> tf.Tensor:
+        groups, size, units = w.shape
+        columns = tf.reshape(w if groups == 1 else tf.transpose(w, [1, 0, 2]), [size, groups * units])
+        return tf.reshape(squares(columns), [groups, units])
+
+    def chosen(self, w: tf.Tensor, marks: tf.Tensor) -> tf.Tensor:
+        return _chosen(w, marks[:, tf.newaxis, :])
+
     def spread(self, marks: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
         return marks[:, tf.newaxis, :]
+
+
+@compiled
+def _chosen(w: tf.Tensor, marks: tf.Tensor) -> tf.Tensor:
+    return tf.where(marks, w, tf.zeros_like(w))

@@ -145,3 +145,17 @@ def test_a_block_is_two_whole_numbers(bad):
 def test_sparsity_lies_from_0_to_below_1(bad):
     with pytest.raises(ValueError, match="sparsity="):
         Block(bad)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros"])
+def test_large_kernels_keep_the_same_blocks(kind):
+    w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
+    if kind == "ties":
+        w[:, 50:] = -w[:, :50]
+    elif kind == "zeros":
+        w[100:] = 0.0
+    constraint = Block(0.7, block=(4, 2))
+    p = constraint(w).numpy()
+    expected = oracles.project("block", w, sparsity=0.7, block=(4, 2))
+    np.testing.assert_array_equal(p, expected.astype(np.float32))
+    np.testing.assert_array_equal(bits(tf.function(constraint, jit_compile=True)(w)), bits(p))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, l1ball, schedules
+from constraints import REGISTRY, excess, schedules
 from tests import oracles
 from tests.oracles import bits
 
@@ -143,12 +143,37 @@ def test_a_group_of_nan_leaves_many_others_projected():
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse and a small step", "one outside"])
-def test_columns_whose_support_float32_missed_are_mended(kind, monkeypatch):
-    w = many(kind)
-    expected = L1Ball(3.0)(w).numpy()
-    monkeypatch.setattr(l1ball, "_MAX_PASSES", 1)
+def test_columns_whose_threshold_the_passes_missed_are_solved_all_the_same(kind, monkeypatch):
+    w = many(kind)[:, :39]  # Of another shape, so that nothing compiled before is used.
+    expected = L1Ball(3.0)(many(kind))[:, :39].numpy()
+    monkeypatch.setattr(excess, "_MAX_PASSES", 1)
     for project in (L1Ball(3.0), tf.function(L1Ball(3.0))):
         np.testing.assert_array_equal(bits(project(w)), bits(expected))
+
+
+LARGE = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "heavy tails": lambda rng, shape: rng.standard_cauchy(shape),
+    "few values": lambda rng, shape: rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], shape),
+    "in order of size": lambda rng, shape: np.sort(rng.standard_normal(shape), axis=0),
+    "one large": lambda rng, shape: np.where(np.arange(shape[0])[:, np.newaxis] == 1234, 1e6, rng.uniform(size=shape)),
+    "mostly zeros": lambda rng, shape: rng.standard_normal(shape) * (rng.uniform(size=shape) < 0.001),
+}
+
+
+@pytest.mark.parametrize("shape", [(70_001, 1), (9_000, 7)], ids=str)
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_tensors_are_projected_exactly(kind, shape):
+    w = LARGE[kind](np.random.default_rng(7), shape).astype(np.float32)
+    w[:, 0] *= 3.0
+    for share in (0.001, 0.3, 0.999):
+        max_value = share * np.abs(w.astype(np.float64)).sum(0).max()
+        p = L1Ball(max_value)(w).numpy()
+        expected = oracles.project("l1ball", w, max_value=max_value)
+        assert np.all(np.abs(p - expected) <= 1.01 * 2.0**-23 * np.abs(expected) + 1e-13 * max_value)
+        assert oracles.violation("l1ball", p, max_value=max_value) <= 1e-12
+        np.testing.assert_array_equal(bits(L1Ball(max_value)(p)), bits(p))
+        np.testing.assert_array_equal(bits(tf.function(L1Ball(max_value), jit_compile=True)(w)), bits(p))
 
 
 def test_a_bad_bound_is_refused():

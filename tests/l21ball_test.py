@@ -130,3 +130,17 @@ def test_a_budget_that_is_annealed_to_zero_leaves_zeros():
 def test_the_budget_is_above_0(bad):
     with pytest.raises(ValueError, match="max_value="):
         L21Ball(bad)
+
+
+def test_large_kernels_are_projected_exactly():
+    w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
+    w *= np.random.default_rng(9).uniform(0.0, 2.0, 100).astype(np.float32)
+    for max_value in (0.1, 1000.0, 1e9):
+        p = L21Ball(max_value)(w).numpy()
+        expected = oracles.project("l21ball", w, max_value=max_value)
+        assert np.all(np.abs(p - expected) <= 1.1 * 2.0**-23 * np.abs(expected) + 1e-13)
+        assert np.linalg.norm(p.astype(np.float64), axis=0).sum() <= max_value * (1 + 1e-13)
+        np.testing.assert_array_equal(bits(L21Ball(max_value)(p)), bits(p))
+        np.testing.assert_array_equal(bits(tf.function(L21Ball(max_value), jit_compile=True)(w)), bits(p))
+    w[3, 5] = np.inf
+    np.testing.assert_array_equal(bits(L21Ball(1.0)(w)), bits(w))

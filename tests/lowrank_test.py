@@ -102,3 +102,30 @@ def test_the_gradient_at_a_feasible_point_is_along_the_set():
 def test_a_rank_is_a_whole_number_of_at_least_1(bad):
     with pytest.raises(ValueError, match="rank="):
         LowRank(bad)
+
+
+def large(shape, values, seed=8):
+    rng = np.random.default_rng(seed)
+    u, v = (np.linalg.qr(rng.standard_normal((size, len(values))))[0] for size in shape)
+    return ((u * values) @ v.T).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(300, 280), (260, 400)], ids=str)
+@pytest.mark.parametrize("kind", ["near the set", "flat", "equal", "far below"])
+def test_large_kernels_keep_the_largest_singular_values(shape, kind):
+    values = {
+        "near the set": np.r_[np.linspace(2.0, 1.0, 4), np.linspace(0.05, 0.01, 200)],
+        "flat": np.linspace(2.0, 1.0, 250),
+        "equal": np.r_[np.ones(6), np.zeros(100)],
+        "far below": np.r_[3.0, 2.0, 1.0, 1e-3, np.full(100, 1e-9)],
+    }[kind]
+    w = large(shape, values)
+    p = LowRank(4)(w).numpy()
+    if kind == "equal":
+        assert np.linalg.matrix_rank(p.astype(np.float64), 1e-5) == 4
+    else:
+        np.testing.assert_allclose(p, oracles.project("lowrank", w, rank=4), atol=1e-9)
+    np.testing.assert_array_equal(bits(LowRank(4)(p)), bits(p))
+    np.testing.assert_array_equal(bits(tf.function(LowRank(4))(w)), bits(p))
+    w[3, 4] = np.nan
+    np.testing.assert_array_equal(bits(LowRank(4)(w)), bits(w))

@@ -93,3 +93,19 @@ def test_both_are_whole_numbers_of_at_least_1(bad):
         NM(n=bad, m=8)
     with pytest.raises(ValueError, match="m="):
         NM(n=1, m=bad)
+
+
+@pytest.mark.parametrize("shape", [(2_001, 70), (140_003,)], ids=str)
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 5), (3, 3)])
+def test_large_tensors_keep_the_same_weights(shape, n, m):
+    w = np.random.default_rng(8).choice([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0], shape).astype(np.float32)
+    p = NM(n=n, m=m)(w).numpy()
+    np.testing.assert_array_equal(p, oracles.project("nm", w, n=n, m=m).astype(np.float32))
+    for other in (tf.constant(m), m):
+        same = tf.function(NM(n=n, m=other), jit_compile=other is m)(w)
+        np.testing.assert_array_equal(bits(same), bits(p))
+    if w.ndim > 1:
+        w[5, 3] = np.nan
+        again = NM(n=n, m=m)(w).numpy()
+        np.testing.assert_array_equal(bits(again[:, 3]), bits(w[:, 3]))
+        np.testing.assert_array_equal(bits(np.delete(again, 3, axis=1)), bits(np.delete(p, 3, axis=1)))

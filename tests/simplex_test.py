@@ -102,3 +102,18 @@ def test_one_group_of_many_weights():
 def test_a_bad_total_is_refused(bad):
     with pytest.raises(ValueError, match="total="):
         Simplex(bad)
+
+
+@pytest.mark.parametrize("shape", [(70_001, 1), (9_000, 7)], ids=str)
+@pytest.mark.parametrize("total", [1e-3, 1.0, 1e4])
+def test_large_tensors_are_projected_exactly(shape, total):
+    w = np.random.default_rng(8).standard_normal(shape).astype(np.float32)
+    w[:, 0] *= 3.0
+    for shift in (0.0, 5.0, -5.0):
+        p = Simplex(total)(w + np.float32(shift)).numpy()
+        expected = oracles.project("simplex", w + np.float32(shift), total=total)
+        assert np.all(np.abs(p - expected) <= 2.0**-24 * np.abs(expected) + 1e-13 * max(total, 1.0))
+        assert p.min() >= 0.0
+        np.testing.assert_array_equal(bits(Simplex(total)(p)), bits(p))
+        compiled = tf.function(Simplex(total), jit_compile=True)
+        np.testing.assert_array_equal(bits(compiled(w + np.float32(shift))), bits(p))

@@ -116,3 +116,25 @@ def test_the_gradient_at_equal_singular_values(compiled):
 def test_a_bound_is_above_zero(bad):
     with pytest.raises(ValueError, match="max_value="):
         Spectral(bad)
+
+
+@pytest.mark.parametrize("shape", [(300, 280), (260, 400)], ids=str)
+@pytest.mark.parametrize("kind", ["few above", "many above", "close to the bound", "inside"])
+def test_large_kernels_are_cut_at_the_bound(shape, kind):
+    values = {
+        "few above": np.r_[np.linspace(2.0, 1.2, 6), np.linspace(0.5, 0.1, 200)],
+        "many above": np.linspace(2.0, 0.1, 250),
+        "close to the bound": np.r_[2.0, 1.0 + 1e-5, 1.0 + 1e-7, 1.0, 1.0 - 1e-7, np.full(100, 0.2)],
+        "inside": np.r_[np.linspace(0.99, 0.9, 6), np.full(200, 0.3)],
+    }[kind]
+    rng = np.random.default_rng(9)
+    u, v = (np.linalg.qr(rng.standard_normal((size, len(values))))[0] for size in shape)
+    w = ((u * values) @ v.T).astype(np.float32)
+    p = Spectral(1.0)(w).numpy()
+    assert np.linalg.svd(p.astype(np.float64), compute_uv=False)[0] <= 1.0
+    np.testing.assert_allclose(p, oracles.project("spectral", w, max_value=1.0), atol=3e-7)
+    np.testing.assert_array_equal(bits(Spectral(1.0)(p)), bits(p))
+    if kind == "inside":
+        np.testing.assert_array_equal(bits(p), bits(w))
+    w[3, 4] = np.inf
+    np.testing.assert_array_equal(bits(Spectral(1.0)(w)), bits(w))

@@ -118,3 +118,35 @@ def test_a_ramp_of_sparsity_ends_at_the_exact_share():
 def test_sparsity_lies_from_0_to_below_1(bad):
     with pytest.raises(ValueError, match="sparsity="):
         TopK(bad)
+
+
+LARGE = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "heavy tails": lambda rng, shape: rng.standard_cauchy(shape),
+    "few values": lambda rng, shape: rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], shape),
+    "in order of size": lambda rng, shape: np.sort(rng.standard_normal(shape), axis=0),
+    "very different sizes": lambda rng, shape: rng.standard_normal(shape) * 10.0 ** rng.uniform(-38, 30, shape),
+    "some ties": lambda rng, shape: np.round(rng.standard_normal(shape), 3),
+    "clustered": lambda rng, shape: 1.0 + 1e-6 * np.round(rng.standard_normal(shape)),
+    "mostly zeros": lambda rng, shape: rng.standard_normal(shape) * (rng.uniform(size=shape) < 0.001),
+}
+
+
+@pytest.mark.parametrize("shape", [(140_001, 1), (20_000, 7)], ids=str)
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_tensors_keep_exactly_the_largest(kind, shape):
+    w = LARGE[kind](np.random.default_rng(8), shape).astype(np.float32)
+    for sparsity in (0.0, 0.5, 0.9, 0.99999):
+        p = TopK(sparsity)(w).numpy()
+        np.testing.assert_array_equal(p, oracles.project("topk", w, sparsity=sparsity).astype(np.float32))
+        np.testing.assert_array_equal(bits(TopK(sparsity)(p)), bits(p))
+
+
+def test_a_large_tensor_with_bad_groups():
+    w = np.random.default_rng(9).standard_normal((20_000, 7)).astype(np.float32)
+    expected = TopK(0.9)(w).numpy()
+    w[5, 2], w[6, 4] = np.nan, np.inf
+    p = TopK(0.9)(w).numpy()
+    np.testing.assert_array_equal(bits(p[:, [2, 4]]), bits(w[:, [2, 4]]))
+    others = [0, 1, 3, 5, 6]
+    np.testing.assert_array_equal(bits(p[:, others]), bits(expected[:, others]))

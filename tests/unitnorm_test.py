@@ -66,3 +66,13 @@ def test_it_takes_no_number():
     assert UnitNorm().bounds() == {}
     with pytest.raises(TypeError):
         UnitNorm(2.0)
+
+
+def test_large_tensors_reach_the_sphere():
+    w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
+    w[:, 1] = 0.0
+    p = UnitNorm()(w).numpy()
+    np.testing.assert_allclose(np.linalg.norm(p.astype(np.float64), axis=0), 1.0, atol=2.4e-7)
+    np.testing.assert_allclose(p, oracles.project("unitnorm", w), rtol=1.2e-7)
+    np.testing.assert_array_equal(bits(UnitNorm()(p)), bits(p))
+    np.testing.assert_array_equal(bits(tf.function(UnitNorm(), jit_compile=True)(w)), bits(p))

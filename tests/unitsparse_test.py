@@ -149,3 +149,18 @@ def test_a_ramp_of_sparsity_ends_at_the_exact_share():
 def test_sparsity_lies_from_0_to_below_1(bad):
     with pytest.raises(ValueError, match="sparsity="):
         UnitSparse(bad)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "bad"])
+def test_large_kernels_keep_the_same_units(kind):
+    w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
+    if kind == "ties":
+        w[:, 50:] = -w[:, :50]
+    elif kind == "zeros":
+        w[:, 5:] = 0.0
+    p = UnitSparse(0.7)(w).numpy()
+    np.testing.assert_array_equal(p, oracles.project("unitsparse", w, sparsity=0.7).astype(np.float32))
+    np.testing.assert_array_equal(bits(tf.function(UnitSparse(0.7), jit_compile=True)(w)), bits(p))
+    if kind == "bad":
+        w[1, 2] = np.nan
+        np.testing.assert_array_equal(bits(UnitSparse(0.7)(w)), bits(w))

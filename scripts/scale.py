@@ -1,0 +1,349 @@
+"""What projections cost on large tensors, next to a copy and to other ways: `python -m scripts.scale`.
+
+Every round runs each variant once, one after the other in one process, so that noise of the machine falls on all of
+them alike; times are medians. All are compiled. Other libraries are optional: `pip install -e '.[baseline]'` adds
+optax, and `pip install -e '.[plots]'` the plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trainer import quiet
+
+quiet.import_tensorflow()
+
+import tensorflow as tf  # noqa: E402
+
+from constraints import REGISTRY  # noqa: E402
+from trainer.progress import say  # noqa: E402
+from trainer.table import table  # noqa: E402
+
+SIZES = {"quick": (10**5, 10**6, 10**7), "full": (10**5, 10**6, 10**7, 10**8)}
+# Where others are raced against.
+AT = 10**7
+UNITS, MATRIX = 1000, 1024
+DENSITY = 0.1
+# Bytes that 1e8 weights, their projection and what computes it may take.
+ROOM = 6 << 30
+# A variant that takes longer is run in the first rounds only.
+SLOW = 0.5
+
+COPY, SORT, TOP_K, SVD, COLD, WARM = "a copy", "sort-based", "tf.math.top_k", "tf.linalg.svd", "cold", "a step later"
+L1, SPARSE, L2 = (
+    ("l1ball", "simplex", "l21ball"),
+    ("topk", "unitsparse", "block"),
+    ("maxnorm", "minmaxnorm", "unitnorm"),
+)
+ONE, MANY = "one group", f"{UNITS} units"
+CASES = [
+    *((name, ONE) for name in ("l1ball", "simplex", "topk", "nm", *L2)),
+    *((name, MANY) for name in (*L1, *SPARSE, "nm", *L2)),
+]
+
+Function = Callable[[tf.Tensor], Any]
+
+
+def weights(size: int, groups: str) -> tf.Tensor:
+    """Normal float32 weights, [size] or [size / units, units]."""
+    # A kernel that takes no memory but the result's.
+    w = tf.raw_ops.RandomStandardNormal(shape=[size], dtype=tf.float32, seed=1, seed2=2)
+    return w if groups == ONE else tf.reshape(w, [size // UNITS, UNITS])
+
+
+def constraint(name: str, w: tf.Tensor) -> Any:
+    """The set, so tight that a good part of the weights is moved; of a float32 tensor of normal weights."""
+    fan_in = w.shape[0]
+    values: dict[str, dict[str, Any]] = {
+        "l1ball": {"max_value": 0.08 * fan_in},
+        "simplex": {"total": 0.08 * fan_in},
+        "l21ball": {"max_value": 0.5 * fan_in**0.5 * w.shape[-1]},
+        "nm": {"n": 2, "m": 4},
+        "maxnorm": {"max_value": 0.5 * fan_in**0.5},
+        "minmaxnorm": {"min_value": 0.1, "max_value": 0.5 * fan_in**0.5},
+        "spectral": {"max_value": 1.0},
+        "lowrank": {"rank": 8},
+    }
+    if name in SPARSE:
+        return REGISTRY[name](sparsity=1.0 - DENSITY)
+    return REGISTRY[name](**values.get(name, {}))
+
+
+def sort_based(name: str, bound: float) -> Function:
+    """The textbook's threshold, in float32: sort, sum cumulatively, count."""
+
+    def threshold(x: tf.Tensor) -> tf.Tensor:
+        x = tf.reshape(x, [x.shape[0], -1])
+        descending = tf.sort(x, axis=0, direction="DESCENDING")
+        over = tf.cumsum(descending, axis=0) - bound
+        ranks = tf.range(1.0, x.shape[0] + 1.0)[:, tf.newaxis]
+        count = tf.reduce_sum(tf.cast(descending * ranks > over, tf.int32), axis=0)
+        at = tf.gather_nd(over, tf.stack([count - 1, tf.range(x.shape[1])], axis=1))
+        return tf.maximum(at / tf.cast(count, x.dtype), x.dtype.min if name == "simplex" else 0.0)
+
+    def project(w: tf.Tensor) -> tf.Tensor:
+        if name == "simplex":
+            return tf.maximum(w - threshold(w), 0.0)
+        if name == "l1ball":
+            magnitude = tf.abs(w)
+            return tf.sign(w) * tf.maximum(magnitude - threshold(magnitude), 0.0)
+        norms = tf.norm(w, axis=0)
+        return w * tf.maximum(1.0 - threshold(norms) / norms, 0.0)
+
+    return project
+
+
+def masked(w: tf.Tensor) -> tf.Tensor:
+    """What pruning toolkits do: the k-th magnitude by `top_k`, a mask, a product."""
+    magnitude = tf.reshape(tf.abs(w), [-1])
+    least = tf.math.top_k(magnitude, round(DENSITY * magnitude.shape[0])).values[-1]
+    return w * tf.cast(tf.abs(w) >= least, w.dtype)
+
+
+def partitioned(w: tf.Tensor) -> np.ndarray:
+    """The same by NumPy's partition."""
+    array = w.numpy()
+    place = round((1.0 - DENSITY) * array.size)
+    least = np.partition(np.abs(array), place, axis=None)[place]
+    return array * (np.abs(array) >= least)
+
+
+def optax_of(name: str, bound: float, w: tf.Tensor) -> dict[str, Function]:
+    """The projection of optax for one group, compiled; nothing where it is not installed."""
+    try:
+        import jax
+        from optax import projections
+    except ImportError:
+        return {}
+    projection = {"l1ball": "projection_l1_ball", "simplex": "projection_simplex", "maxnorm": "projection_l2_ball"}
+    if name not in projection:
+        return {}
+    project = jax.jit(functools.partial(getattr(projections, projection[name]), scale=bound))
+    array = jax.numpy.asarray(w.numpy())
+    return {"optax": lambda _: project(array).block_until_ready()}
+
+
+def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, tf.Tensor]]:
+    """What is raced: compiled functions and what each is applied to; others than this project's at `AT` alone."""
+    this = constraint(name, w)
+    project = tf.function(this.projected, autograph=False)
+    step = 1e-3 * tf.random.stateless_normal(w.shape, seed=[3, 4])
+    raced: dict[str, tuple[Function, tf.Tensor]] = {
+        COPY: (tf.function(lambda w: tf.raw_ops.DeepCopy(x=w), autograph=False), w),
+        COLD: (project, w),
+        WARM: (project, project(w) + step),
+    }
+    if w.shape.num_elements() != AT:
+        return raced
+    bound = next(iter(this.bounds().values()), 1.0)
+    if name in L1:
+        raced[SORT] = tf.function(sort_based(name, bound), autograph=False), w
+    if name in SPARSE:
+        flat = tf.reshape(w, [-1])
+        raced[TOP_K] = tf.function(lambda w: tf.math.top_k(tf.abs(w), round(DENSITY * AT)), autograph=False), flat
+    if name == "topk" and groups == ONE:
+        raced["top_k and mask"] = tf.function(masked, autograph=False), w
+        raced["np.partition"] = partitioned, w
+    if groups == ONE:
+        raced |= {title: (function, w) for title, function in optax_of(name, bound, w).items()}
+    return raced
+
+
+def race(raced: dict[str, tuple[Function, tf.Tensor]], rounds: int) -> dict[str, dict[str, float]]:
+    """Median and quartiles of each variant's milliseconds, and its ratio to the copy."""
+    for function, w in raced.values():
+        function(w)
+    times: dict[str, list[float]] = {title: [] for title in raced}
+    for i in range(rounds):
+        for title, (function, w) in raced.items():
+            if i > 1 and times[title][0] > SLOW:
+                continue
+            begun = time.perf_counter()
+            result = function(w)
+            times[title].append(time.perf_counter() - begun)
+            del result  # Or the next one's memory would be new.
+    copy = statistics.median(times[COPY])
+    return {title: _summary(values, copy) for title, values in times.items()}
+
+
+def _summary(seconds: list[float], copy: float) -> dict[str, float]:
+    low, _, high = statistics.quantiles(seconds, n=4)
+    median = statistics.median(seconds)
+    return {"milliseconds": 1e3 * median, "quartile_1": 1e3 * low, "quartile_3": 1e3 * high, "copies": median / copy}
+
+
+def matrices(name: str) -> dict[str, tuple[Function, tf.Tensor]]:
+    """As `variants`, for a matrix of a few large singular values, as trained kernels have."""
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.standard_normal((MATRIX, MATRIX)))[0] for _ in range(2))
+    values = np.concatenate([np.linspace(2.0, 1.2, 8), 0.05 * np.linspace(1.0, 0.1, MATRIX - 8)])
+    w = tf.constant((left * values) @ right, tf.float32)
+    project = tf.function(constraint(name, w).projected, autograph=False)
+    return {
+        COPY: (tf.function(lambda w: tf.raw_ops.DeepCopy(x=w), autograph=False), w),
+        COLD: (project, w),
+        SVD: (tf.function(tf.linalg.svd, autograph=False), w),
+    }
+
+
+def memory(name: str, groups: str, size: int) -> float:
+    """Peak memory of a projection in copies of the weights, they themselves counted; run it in a process of its own."""
+    status = pathlib.Path("/proc/self/status")
+
+    def kibibytes(key: str) -> int:
+        return int(next(line for line in status.read_text().splitlines() if line.startswith(key)).split()[1])
+
+    few = weights(AT // 10, groups)
+    tf.function(constraint(name, few).projected, autograph=False)(few)  # Loads what every size needs.
+    before = kibibytes("VmRSS:")
+    w = weights(size, groups)
+    project = tf.function(constraint(name, w).projected, autograph=False)
+    project(w)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # Forgets the peak so far, which was the compiler's.
+    project(w)
+    return (kibibytes("VmHWM:") - before) * 1024 / (4 * size)
+
+
+def _memory_apart(name: str, groups: str, size: int) -> float | None:
+    command = [sys.executable, "-m", "scripts.scale", "--memory", name, groups, str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[1])
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def inside_is_exact(name: str) -> bool:
+    """Whether feasible weights come back bit for bit."""
+    w = (
+        weights(AT, MANY) * 1e-3
+        if name == "maxnorm"
+        else constraint(name, weights(AT, MANY)).projected(weights(AT, MANY))
+    )
+    p = tf.function(constraint(name, weights(AT, MANY)).projected, autograph=False)(w)
+    return bool(tf.reduce_all(tf.equal(tf.bitcast(p, tf.int32), tf.bitcast(w, tf.int32))))
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Everything: `times` of each set, grouping and size, `matrices`, `memory`, and which are `exact` inside."""
+    tf.get_logger().setLevel("ERROR")  # It warns of traces, which every size needs.
+    sizes = SIZES["quick" if quick else "full"]
+    if max(sizes) > AT and os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < ROOM:
+        sizes = sizes[:-1]
+    figures: dict[str, Any] = {"times": {}, "matrices": {}, "memory": {}, "exact": {}}
+    for name, groups in CASES:
+        for size in sizes:
+            # What is raced against nothing needs no curve to be quick.
+            if quick and size < AT and (name in L2[1:] or (groups == MANY) != (name in ("l21ball", *SPARSE[1:]))):
+                continue
+            raced = variants(name, groups, weights(size, groups))
+            rounds = (5 if quick else 15) if size <= AT else 5
+            figures["times"].setdefault(f"{name}, {groups}", {})[str(size)] = race(raced, rounds)
+    for name in ("spectral", "lowrank"):
+        figures["matrices"][name] = race(matrices(name), 3 if quick else 7)
+    figures["exact"] = {name: inside_is_exact(name) for name in L2}
+    if not quick and os.path.exists("/proc/self/clear_refs"):
+        for name, groups in CASES:
+            figures["memory"][f"{name}, {groups}"] = _memory_apart(name, groups, max(sizes))
+    return figures
+
+
+def targets(figures: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The verdicts on figures of `measure`: what was to be reached, what was, and whether that is enough."""
+    results: list[tuple[str, str, bool]] = []
+
+    def faster(what: str, mine: float, other: float, times: float) -> None:
+        ratio = other / mine
+        results.append((f"{what}, {times:g} times", f"{ratio:.1f} times", ratio >= times))
+
+    def within(what: str, copies: float, limit: float) -> None:
+        results.append((f"{what}, {limit:g} copies", f"{copies:.1f} copies", copies <= limit))
+
+    for case, by_size in figures["times"].items():
+        name, at = case.split(",")[0], by_size[str(AT)]
+        if name in L1:
+            faster(f"{case}: faster than sorting", at[COLD]["milliseconds"], at[SORT]["milliseconds"], 20)
+            within(f"{case}: cold", at[COLD]["copies"], 10)
+            within(f"{case}: a step later", at[WARM]["copies"], 4)
+        elif name in SPARSE:
+            faster(f"{case}: faster than tf.math.top_k", at[COLD]["milliseconds"], at[TOP_K]["milliseconds"], 8)
+        else:
+            within(case, at[COLD]["copies"], 15 if name == "nm" else 4)
+    for name, exact in figures["exact"].items():
+        results.append((f"{name}: bit-exact inside", "yes" if exact else "no", exact))
+    for name, raced in figures["matrices"].items():
+        faster(f"{name}: faster than an SVD", raced[COLD]["milliseconds"], raced[SVD]["milliseconds"], 10)
+    for case, by_size in figures["times"].items():
+        sizes = sorted(map(int, by_size))
+        if len(sizes) > 1:
+            low, high = (by_size[str(size)][COLD]["milliseconds"] / size for size in (sizes[1], sizes[-1]))
+            text = f"{case}: time for a weight at {sizes[-1]:.0e}, at most 1.5 times that at {sizes[1]:.0e}"
+            results.append((text, f"{high / low:.2f} times", high <= 1.5 * low))
+    for case, copies in figures["memory"].items():
+        results.append((f"{case}: memory, 3 copies", f"{copies or 0.0:.1f} copies", bool(copies and copies <= 3.0)))
+    return results
+
+
+def tables(figures: dict[str, Any]) -> list[str]:
+    """What there is to print: times, then targets."""
+    rows = []
+    for case, by_size in {**figures["times"], **{n: {"matrix": f} for n, f in figures["matrices"].items()}}.items():
+        for size, raced in by_size.items():
+            for title, f in raced.items():
+                label = f"{int(size):.0e}" if size.isdigit() else f"{MATRIX}x{MATRIX}"
+                quartiles = f"{f['quartile_1']:.2f}-{f['quartile_3']:.2f}"
+                rows.append([case, label, title, f"{f['milliseconds']:.2f}", quartiles, f"{f['copies']:.1f}"])
+    header = ["set", "weights", "variant", "ms", "quartiles", "copies"]
+    verdicts = [[text, measured, "held" if held else "NOT HELD"] for text, measured, held in targets(figures)]
+    return [table(header, rows), table(["target", "measured", "verdict"], verdicts)]
+
+
+def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
+    """Draws time against size."""
+    try:
+        pyplot = importlib.import_module("matplotlib.pyplot")  # Optional, so that it has no types to be checked.
+    except ImportError:
+        sys.exit("--plot needs matplotlib: pip install -e '.[plots]'")
+    figure, axes = pyplot.subplots(figsize=(8, 6))
+    for case, by_size in figures["times"].items():
+        if len(by_size) > 1:
+            axes.loglog(list(map(int, by_size)), [f[COLD]["milliseconds"] for f in by_size.values()], "o-", label=case)
+    axes.set_xlabel("float32 weights")
+    axes.set_ylabel("milliseconds a projection")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def main() -> None:
+    """Measures, prints, and writes what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="up to 1e7 weights and few rounds: under a minute")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
+    parser.add_argument("--plot", type=pathlib.Path, help="also draw time against size here")
+    parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        name, groups, size = arguments.memory
+        say(f"{memory(name, groups, int(size)):.3f}")
+        return
+    figures = measure(arguments.quick)
+    say("\n\n".join(tables(figures)))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if arguments.plot:
+        plot(figures, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
