@@ -58,9 +58,10 @@ def main() -> None:
         targets += processes.targets(figures["processes"])
     if "scale" in parts:
         figures["scale"] = scale.measure(arguments.quick)
-        for text in scale.tables(figures["scale"]):
-            say("\n" + text)
-        targets += [target.row for target in scale.targets(figures["scale"])]
+        say("\nprojections of large tensors\n" + scale.tables(figures["scale"])[0])
+        targets += [
+            [what, measured, contests.verdict(held)] for what, measured, held in scale.targets(figures["scale"])
+        ]
     say("\ntargets\n" + table(["what, and the target", "measured", ""], targets))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
