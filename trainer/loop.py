@@ -11,8 +11,8 @@ import numpy as np
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
 
-# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first, whose speed
-# nobody knows, have more steps than that.
+# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first two have more
+# steps than that: before and during the first, which is compiled, nobody knows the speed.
 LONGEST_CHUNK = 1.0
 FIRST_CHUNK = 10
 
@@ -78,8 +78,9 @@ def run(
         begun = clock()
         chunk = steps.train(chunk_end - step, np.asarray(state.totals), measured)
         state.totals.assign(chunk.totals)
-        fitting = LONGEST_CHUNK * (chunk_end - step) / max(clock() - begun, 1e-9)
-        most = max(1, min(steps_per_loop, int(fitting)))
+        if step > start:
+            fitting = LONGEST_CHUNK * (chunk_end - step) / max(clock() - begun, 1e-9)
+            most = max(1, min(steps_per_loop, int(fitting)))
         step = chunk_end
         report(step)
         for action in actions:
