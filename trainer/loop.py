@@ -11,8 +11,8 @@ import numpy as np
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
 
-# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first, whose speed
-# nobody knows, have more steps than that.
+# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first two have more
+# steps than that: before and during the first, which is compiled, nobody knows the speed.
 LONGEST_CHUNK = 1.0
 FIRST_CHUNK = 10
 
@@ -83,8 +83,9 @@ def run(
         begun = clock()
         chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
         count, in_a_row, made = chunk.nonfinite.numpy().tolist()
-        fitting = LONGEST_CHUNK * made / max(clock() - begun, 1e-9)
-        most = max(1, min(steps_per_loop, int(fitting)))
+        if step > start:
+            fitting = LONGEST_CHUNK * made / max(clock() - begun, 1e-9)
+            most = max(1, min(steps_per_loop, int(fitting)))
         if in_a_row >= max_nonfinite:
             step = recover(step + made, count)
             continue
