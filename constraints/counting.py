@@ -52,7 +52,8 @@ def cut(w: tf.Tensor, kept: tf.Tensor) -> Cut:
     Returns:
       The cuts.
     """
-    sample = tf.transpose(numerics.magnitude_bits(some_rows(w)))
+    # Turned as floats, as oneDNN complains of integers.
+    sample = numerics.magnitude_bits(tf.transpose(some_rows(w)))
     size, fewer = w.shape[0], sample.shape[1]
     share = tf.cast(kept, tf.float64) / size
     deviation = _SURE * tf.sqrt(fewer * share * (1.0 - share)) + 1.0
