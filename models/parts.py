@@ -8,6 +8,9 @@ from typing import Any
 
 import keras
 
+# Units of a layer; more do not fit into any machine's memory.
+MOST = 10**6
+
 
 def features(input_shape: Sequence[int]) -> Any:
     """Returns the input of every model: float32 features in the data's own shape, without the batch axis."""
@@ -52,6 +55,8 @@ def counts(name: str, values: Any, *, at_least: int = 0) -> tuple[int, ...]:
     """Returns the option if it is a list of at least so many positive integers."""
     if isinstance(values, str) or not isinstance(values, Sequence) or not all(_is_count(value) for value in values):
         raise ValueError(f"{name}={values!r} must be a list of positive integers, like (64,) or (300, 100).")
+    if any(value > MOST for value in values):
+        raise ValueError(f"{name}={max(values)} is too many for a layer; use at most {MOST}.")
     if len(values) < at_least:
         raise ValueError(f"{name}={values!r} must name at least {at_least} layer{'s' * (at_least > 1)}, like (64,).")
     return tuple(int(value) for value in values)

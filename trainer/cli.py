@@ -10,6 +10,7 @@ import collections.abc
 import dataclasses
 import difflib
 import inspect
+import math
 import types
 import typing
 from typing import Any
@@ -148,6 +149,8 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
         if "values" in options:
             options["values"] = [_number("values", value) for value in options["values"]]
         if "initial_value" in given:
+            if not math.isfinite(given["initial_value"]):
+                raise ValueError(f"--initial_value={given['initial_value']} must be a finite number.")
             options["initial"] = given["initial_value"]
         # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
         final = given.get(scheduled) if given["schedule"] == "piecewise" else values.get(scheduled)
@@ -158,6 +161,8 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
         )
     rule = {flag: given[flag] for flag in RULE_FLAGS if flag in given and flag != "constraint"}
     for flag in ("variables", "layer_type"):
+        if flag in given and not any(given[flag]):
+            raise ValueError(f"--{flag} is empty; leave the flag out for its default, or name some.")
         rule[flag] = tuple(rule.get(flag, ()))
     if "group" in rule and rule["group"] not in GROUPINGS:
         rule["group"] = _axes(rule["group"])

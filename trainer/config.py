@@ -93,7 +93,7 @@ class RuleSettings:
     source: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        check_number("project_every", self.project_every, {"minimum": 1})
+        check_number("project_every", self.project_every, {"minimum": 1, "maximum": 10**9})
         check_number("rate", self.rate, {"above": 0, "maximum": 1})
         for name in ("begin", "end"):
             if getattr(self, name) is not None:

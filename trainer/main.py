@@ -22,13 +22,13 @@ def run(argv: list[str] | None = None) -> None:
         flags.adopt_module_key_flags(cli)
         app.run(_main, argv=argv)
     except KeyboardInterrupt:
-        sys.exit("interrupted before the run began; nothing was written.")
+        sys.exit("interrupted before training began; nothing was lost.")
 
 
 def _main(argv: list[str]) -> int:
     from absl import flags, logging
 
-    from trainer import certificate, cli, experiment, failures, interrupts, rundir, session
+    from trainer import certificate, cli, experiment, interrupts, rundir, session
     from trainer.progress import say
 
     if not flags.FLAGS["verbosity"].present:
@@ -50,15 +50,13 @@ def _main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        return _failed(error)
     try:
         with interrupts.listen() as interrupt:
             result = training.run(interrupt)
     except Exception as error:
-        message = failures.described(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        return 1
+        return _failed(error)
     finally:
         training.close()
     if result is None:
@@ -66,6 +64,17 @@ def _main(argv: list[str]) -> int:
     say(certificate.printed(result))
     say(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
     return 0 if result["feasible"] else 1
+
+
+def _failed(error: Exception) -> int:
+    """Prints what went wrong in one line; what nobody foresaw keeps its traceback."""
+    from trainer import failures
+
+    message = failures.described(error)
+    if message is None:
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ LOG_INTERVAL = 10.0
 
 
 def say(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
-    """Prints at once; training goes on in silence when nobody reads any more (`... | head`)."""
+    """Prints at once; training goes on in silence when nobody reads any more (`... | head`) or a log's disk is full."""
     stream = stream or sys.stdout
     try:
         stream.write(text + end)
         stream.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

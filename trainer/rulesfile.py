@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -13,6 +14,9 @@ import constraints
 from constraints import schedules
 from trainer import timeline
 from trainer.config import RuleSettings, ScheduleSettings
+
+# Bytes; no file of rules that people write is nearly as large.
+LARGEST_FILE = 1_000_000
 
 KEYS = (
     "constraint",
@@ -66,13 +70,19 @@ def load(path: str) -> tuple[RuleSettings, ...]:
       ValueError: the file cannot be read, is not TOML, or a rule has an unknown key, a missing key or a value of the
         wrong type; the message names file, rule and key.
     """
+    # Neither a pipe, which waits for a writer, nor a device, which never ends.
+    if os.path.exists(path) and not (os.path.isfile(path) and os.path.getsize(path) <= LARGEST_FILE):
+        raise ValueError(f"--rules={path} is no file of at most {LARGEST_FILE:,} bytes; give the path of a TOML file.")
     try:
         with open(path, "rb") as file:
             document = tomllib.load(file)
     except OSError as error:
         raise ValueError(f"--rules={path} cannot be read: {error.strerror}; give the path of a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        # Not TOML, not UTF-8, or a number of more digits than Python reads.
         raise ValueError(f"--rules={path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"--rules={path} is nested too deeply; expected an array of [[rule]] tables.") from None
     tables = document.get("rule")
     if set(document) != {"rule"} or not isinstance(tables, list) or not tables:
         raise ValueError(
