@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import json
 import os
 import pathlib
@@ -311,7 +310,7 @@ def tables(figures: dict[str, Any]) -> list[str]:
 def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
     """Draws time against size."""
     try:
-        pyplot = importlib.import_module("matplotlib.pyplot")  # Optional, so that it has no types to be checked.
+        from matplotlib import pyplot
     except ImportError:
         sys.exit("--plot needs matplotlib: pip install -e '.[plots]'")
     figure, axes = pyplot.subplots(figsize=(8, 6))

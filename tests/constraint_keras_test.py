@@ -112,6 +112,7 @@ def test_saved_and_loaded_it_is_the_same_and_still_applied(name, tmp_path):
         np.testing.assert_array_equal(bits(old), bits(new))
 
 
+@pytest.mark.slow
 def test_models_load_and_train_under_xla_in_a_new_process(tmp_path):
     # Keras leaves XLA aside in this process, where operations were made deterministic.
     for name in REGISTRY:

@@ -161,7 +161,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("shape", [(70_001, 1), (9_000, 7)], ids=str)
+@pytest.mark.parametrize("shape", [pytest.param((70_001, 1), marks=pytest.mark.slow), (9_000, 7)], ids=str)
 @pytest.mark.parametrize("kind", LARGE)
 def test_large_tensors_are_projected_exactly(kind, shape):
     w = LARGE[kind](np.random.default_rng(7), shape).astype(np.float32)

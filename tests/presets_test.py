@@ -51,7 +51,7 @@ def test_the_residual_of_every_intersection_is_logged(run):
     _, directory = run
     points = tensorboard_data.scalars(directory)
     entries = processes.certificate(directory)["variables"]
-    several = {f"train/residual/{entry['path']}" for entry in entries if "+" in entry["constraint"]}
+    several = {f"train/residual/{entry['path']}" for entry in entries if "," in entry["constraint"]}
     assert {tag for tag in points if tag.startswith("train/residual/")} == several
     for tag in several:
         assert all(value <= 1e-6 for _, value in points[tag])

@@ -64,8 +64,15 @@ def assert_same_points(directory: pathlib.Path, other: pathlib.Path) -> None:
             assert points[tag] == expected[tag], tag
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "replicas"),
+    [
+        ("mlp", 1),
+        ("convnet", 2),
+        pytest.param("mlp", 2, marks=pytest.mark.slow),
+        pytest.param("convnet", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_anywhere_and_continued(tmp_path, model, replicas):
     flags = [*COMMON, *MODELS[model], f"--num_replicas={replicas}"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import processes, resume_test, sabotage
 from trainer import checkpoints, loop, steps
@@ -77,13 +78,14 @@ def test_slow_steps_make_short_chunks_so_that_a_signal_is_heard_soon(seconds):
     lengths, clock = [], [0.0]
 
     class Slow:
-        def train(self, num_steps, totals, measure):
+        def train(self, num_steps, totals, nonfinite, measure):
             lengths.append(num_steps)
             clock[0] += num_steps * seconds
-            return steps.Chunk(np.zeros(4), None, None)
+            return steps.Chunk(np.zeros(4), tf.constant([0, 0, num_steps]), None, None)
 
     arguments = {"start": 0, "total_steps": 500, "steps_per_loop": 100, "measure_every": 500}
     arguments |= {"clock": lambda: clock[0], "report": lambda step: None, "stop": lambda: False}
+    arguments |= {"max_nonfinite": 10, "recover": pytest.fail}
     end = loop.run(Slow(), checkpoints.Progress(), [loop.Every(500, print)], **arguments)
     assert end == sum(lengths) == 500
     assert max(lengths) == {0.001: 100, 0.3: 10, 50.0: 10}[seconds]

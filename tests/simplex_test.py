@@ -104,7 +104,7 @@ def test_a_bad_total_is_refused(bad):
         Simplex(bad)
 
 
-@pytest.mark.parametrize("shape", [(70_001, 1), (9_000, 7)], ids=str)
+@pytest.mark.parametrize("shape", [pytest.param((70_001, 1), marks=pytest.mark.slow), (9_000, 7)], ids=str)
 @pytest.mark.parametrize("total", [1e-3, 1.0, 1e4])
 def test_large_tensors_are_projected_exactly(shape, total):
     w = np.random.default_rng(8).standard_normal(shape).astype(np.float32)

@@ -71,7 +71,8 @@ def load(path: str) -> tuple[RuleSettings, ...]:
         wrong type; the message names file, rule and key.
     """
     # Neither a pipe, which waits for a writer, nor a device, which never ends.
-    if os.path.exists(path) and not (os.path.isfile(path) and os.path.getsize(path) <= LARGEST_FILE):
+    there = os.path.exists(path) and not os.path.isdir(path)
+    if there and not (os.path.isfile(path) and os.path.getsize(path) <= LARGEST_FILE):
         raise ValueError(f"--rules={path} is no file of at most {LARGEST_FILE:,} bytes; give the path of a TOML file.")
     try:
         with open(path, "rb") as file:
