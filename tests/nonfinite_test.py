@@ -133,10 +133,11 @@ def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
     assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == ["step-00000005"]
 
 
-def test_aborting_stops_at_the_first(monkeypatch, tmp_path):
-    injected(monkeypatch, at(7))
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_aborting_stops_at_the_first(monkeypatch, tmp_path, replicas):
+    injected(monkeypatch, at(7), replica=replicas - 1)
     with pytest.raises(failures.NonFiniteError, match=r"step 7: .*=abort.*last checkpoint is that of step 5"):
-        trained(tmp_path, on_nonfinite="abort")
+        trained(tmp_path, on_nonfinite="abort", num_replicas=replicas)
 
 
 def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatch, tmp_path, capsys):
@@ -159,10 +160,11 @@ def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatc
     assert all(np.all(np.isfinite(variable.numpy())) for variable in one._experiment.model.variables)
 
 
-def test_rolling_back_again_and_again_to_one_checkpoint_ends(monkeypatch, tmp_path):
-    injected(monkeypatch, at(7))
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_rolling_back_again_and_again_to_one_checkpoint_ends(monkeypatch, tmp_path, replicas):
+    injected(monkeypatch, at(7), replica=replicas - 1)
     with pytest.raises(failures.NonFiniteError, match=r"step 7: still not finite after 2 returns.*--max_nonfinite=2"):
-        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=2)
+        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=2, num_replicas=replicas)
 
 
 def test_rolling_back_before_the_first_checkpoint_starts_anew(monkeypatch, tmp_path, capsys):

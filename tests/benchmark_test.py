@@ -1,0 +1,83 @@
+"""The benchmark's arithmetic, and that its contestants train the same network on the same data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+from scripts import contests, processes
+from scripts.opponents import Fit, Floor, Ours
+from trainer.config import Config
+
+
+class Paced:
+    """Takes the times it is told to."""
+
+    def __init__(self, *seconds: float):
+        self._seconds = list(seconds)
+
+    def run(self, num_steps: int) -> float:
+        del num_steps
+        return self._seconds.pop(0)
+
+
+def test_ratios_are_taken_within_a_round():
+    # The first call of each warms up. The machine became twice as slow in the last round.
+    one, two = Paced(9.0, 1.0, 1.0, 2.0), Paced(9.0, 3.0, 3.0, 6.0)
+    figures = contests.contest({"one": lambda: one, "two": lambda: two}, steps=5, rounds=3)
+    assert figures["one"] == {"milliseconds": 1e3, "quartile_1": 1e3, "quartile_3": 1.5e3, "ratio": 1.0}
+    assert figures["two"]["ratio"] == 3.0
+
+
+def test_who_cannot_take_part_is_left_out():
+    def refuses():
+        raise ValueError("XLA cannot compile this model")
+
+    figures = contests.contest({"one": lambda: Paced(1.0, 1.0, 1.0), "two": refuses}, steps=5, rounds=2)
+    assert list(figures) == ["one"]
+
+
+def times(**milliseconds: float) -> dict:
+    return {name: {"milliseconds": value, "ratio": value} for name, value in milliseconds.items()}
+
+
+def test_targets_compare_the_best_of_each_side():
+    results = {"ours": 2.0, "ours, --jit=on": 1.0, "fit, 1 a call": 1.6, "fit, 100 a call": 0.8, "floor": 0.95}
+    figures = {"mlp, batch 128, adam": {name: {"milliseconds": value} for name, value in results.items()}}
+    assert [row[1:] for row in contests.training_targets(figures)] == [
+        ["1.25", "NOT HELD"],
+        ["1.05", "held"],
+        ["1.60", "NOT HELD"],
+    ]
+
+
+def test_targets_of_processes():
+    figures = {"whole run of one step, s": 3.0, "import and data, s": 2.5, "peak memory, MiB": 2.0}
+    rows = processes.targets({**figures, "peak memory of fit, MiB": 1.0})
+    assert [row[1:] for row in rows] == [["1.20", "held"], ["2.00", "NOT HELD"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_contestants_learn_alike(optimizer):
+    config = dataclasses.replace(contests.LONG, dataset="digits", optimizer=optimizer)
+    assert isinstance(config, Config)
+    with contextlib.redirect_stdout(io.StringIO()):
+        ours, fit, floor = Ours(config), Fit(config, 10, False), Floor(config, False)
+        for one in (ours, fit, floor):
+            assert one.run(300) > 0
+    kernels = [
+        [variable.numpy() for variable in model.trainable_variables if "kernel" in variable.path]
+        for model in (ours._session._experiment.model, fit._model, floor._model)
+    ]
+    ours.close()
+    for own, keras_own, bare in zip(*kernels, strict=True):
+        norms = [np.linalg.norm(kernel, axis=0) for kernel in (own, keras_own, bare)]
+        # Other orders of the same examples: alike, not equal. None exceeds the bound.
+        assert all(norm.max() <= 2.0 + 1e-5 for norm in norms)
+        assert np.mean(norms[1]) == pytest.approx(np.mean(norms[0]), rel=0.2)
+        assert np.mean(norms[2]) == pytest.approx(np.mean(norms[0]), rel=0.2)
