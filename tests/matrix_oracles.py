@@ -81,7 +81,7 @@ def _l1infball(x: np.ndarray, max_value: float) -> np.ndarray:
     The largest k magnitudes of a unit, of sum s, exceed its bound while r lies from s - k times the k-th to s - k times
     the next; there b = (s - r) / k. Between two bends next to each other the sum of all bounds is a line.
     """
-    if np.sum(_heights(x)) <= max_value:
+    if sum(map(Fraction, _heights(x))) <= Fraction(max_value):
         return x
     units = []
     for column in np.abs(x).T:
