@@ -43,8 +43,8 @@ class SimplexTopK(Simplex):
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         total = self.value("total")
         z = x - tf.reduce_max(x, axis=0)
-        # Of x, as weights that differ may be equally far from the largest once that is rounded. Subnormals are zeros, as
-        # a cast has made those of narrower types.
+        # Of x, as weights that differ may be equally far from the largest once that is rounded. Subnormals are zeros,
+        # as a cast has made those of narrower types.
         ranked = numerics.without_subnormals(x, tf.constant(True)) if dtype == tf.float64 else x
         chosen = largest(numerics.in_order(ranked), self._kept(x.shape[0]))
         few = tf.math.count_nonzero(x, axis=0, dtype=tf.int32) <= self._kept(x.shape[0])
