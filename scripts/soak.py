@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from trainer import quiet
+from trainer import interrupts, quiet
 from trainer.progress import say
 from trainer.table import table
 
@@ -42,7 +42,6 @@ FLAGS = [
 WARM_UP = 0.2  # of the time
 WINDOWS = 10  # that the rest is told in
 TOLERANCE = 0.02
-INTERRUPTED = 75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +104,8 @@ def faults(seen: Sequence[Sample], traces: Sequence[float], exit_code: int) -> l
             found.append(f"{name} moved from {values[0]} to {values[-1]}")
     if set(traces) != {1.0}:
         found.append(f"training was compiled {max(traces, default=0):g} times")
-    if exit_code != INTERRUPTED:
-        found.append(f"SIGTERM ended the run with {exit_code} in place of {INTERRUPTED}")
+    if exit_code != interrupts.INTERRUPTED:
+        found.append(f"SIGTERM ended the run with {exit_code} in place of {interrupts.INTERRUPTED}")
     return found
 
 

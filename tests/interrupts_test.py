@@ -1,10 +1,12 @@
-"""Signals become a wish to stop while somebody listens, and nothing at all once one has come."""
+"""Signals end the process, become a wish to stop while somebody listens, and are nothing once one has come."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,15 @@ def test_a_signal_is_noted_by_its_name_and_ends_nothing(number):
     # The process is on its way out: another signal must not take its exit code away.
     for late in NUMBERS:
         os.kill(os.getpid(), late)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_before_anybody_listens_a_signal_ends_the_process_and_says_so(number):
+    code = f"from trainer import interrupts; import os; interrupts.leave_when_asked(); os.kill(os.getpid(), {number:d})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == interrupts.INTERRUPTED
+    assert result.stdout.startswith(f"{number.name}: stopped outside training")
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("error", [None, KeyError])

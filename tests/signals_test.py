@@ -31,6 +31,14 @@ WHILE_SAVING = {
     "as event files are closed": "trainer.summaries:Summaries.close",
     "as the directory is given back": "trainer.session:Session.close",
 }
+# Points before training, in the order in which a run comes by.
+STARTING = {
+    "as flags are defined": "trainer.cli:define",
+    "as the network is built": "trainer.experiment:build",
+    "as the directory is taken": "trainer.rundir:RunDirectory.open",
+    "as settings are written": "trainer.rundir:write_atomically",
+    "as summaries begin": "trainer.summaries:Summaries.begin",
+}
 
 
 def steps_saved(folder) -> list[int]:
@@ -71,6 +79,22 @@ def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name
     assert stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name) == 13
     assert steps_saved(tmp_path) == [13]
     assert "continues at step 13" in processes.succeed(*FLAGS, "--train_steps=400", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("SIGTERM", "as flags are defined"), *(pytest.param("SIGINT", each, marks=pytest.mark.slow) for each in STARTING)],
+)
+def test_a_signal_before_training_ends_the_run_at_once_and_the_same_command_begins_it(tmp_path, name, where):
+    result = sabotage.train([sabotage.point(STARTING[where], send=(name,))], *FLAGS, cwd=tmp_path)
+    assert result.returncode == 75, result.stdout + result.stderr
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-1] == (
+        f"{name}: stopped outside training, nothing is lost; the same command goes on."
+    )
+    assert steps_saved(tmp_path) == []
+    if name == "SIGINT":
+        assert "starts at step 0" in processes.succeed(*FLAGS, cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 50.0])

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import sys
 
-from trainer import quiet
-
-# os.EX_TEMPFAIL: stopped by a signal, saved, to be continued.
-INTERRUPTED = 75
+from trainer import interrupts, quiet
 
 
 def run(argv: list[str] | None = None) -> None:
     """Entry point of the program and of the console script."""
-    try:
-        quiet.import_tensorflow()
-        from absl import app, flags
+    interrupts.leave_when_asked()
+    quiet.import_tensorflow()
+    from absl import app, flags
 
-        from trainer import cli
+    from trainer import cli
 
-        cli.define()
-        flags.adopt_module_key_flags(cli)
-        app.run(_main, argv=argv)
-    except KeyboardInterrupt:
-        sys.exit("interrupted before training began; nothing was lost.")
+    cli.define()
+    flags.adopt_module_key_flags(cli)
+    app.run(_main, argv=argv)
 
 
 def _main(argv: list[str]) -> int:
     from absl import flags, logging
 
-    from trainer import certificate, cli, experiment, interrupts, rundir, session
+    from trainer import certificate, cli, experiment, rundir, session
     from trainer.progress import say
 
     if not flags.FLAGS["verbosity"].present:
@@ -60,7 +55,7 @@ def _main(argv: list[str]) -> int:
     finally:
         training.close()
     if result is None:
-        return INTERRUPTED
+        return interrupts.INTERRUPTED
     say(certificate.printed(result))
     say(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
     return 0 if result["feasible"] else 1
