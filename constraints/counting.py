@@ -14,6 +14,8 @@ _INFINITY = 0x7F800000
 _MAX_PASSES = 60
 # Standard deviations of the rank that a sample tells, between which the true one is first looked for.
 _SURE = 3.0
+# How far from the last cut the next one is looked for, in numbers of the type, at least and at most.
+_LEAST, _MOST = 1 << 8, 1 << 24
 
 
 class Cut(NamedTuple):
@@ -23,11 +25,13 @@ class Cut(NamedTuple):
       bits: int32 [groups].
       reached: float64 [groups], entries that reach it: at least as many as are kept, more where some tie.
       finite: bool [groups], whether all of a column's entries are; the others' cuts mean nothing.
+      carried: float32 [2, groups], for the next call: the cut as a number, and how far from it to look, in bits.
     """
 
     bits: tf.Tensor
     reached: tf.Tensor
     finite: tf.Tensor
+    carried: tf.Tensor
 
 
 class _Between(NamedTuple):
@@ -39,30 +43,43 @@ class _Between(NamedTuple):
     reach_high: tf.Tensor
 
 
-def cut(w: tf.Tensor, kept: tf.Tensor) -> Cut:
+def cut(w: tf.Tensor, kept: tf.Tensor, carried: tf.Tensor) -> Cut:
     """Finds bits that exactly `kept` magnitudes of each column reach, or those of the kept-th where some tie.
 
-    Not for XLA. A sample of the rows tells between which bits they lie. Each pass then counts how many entries reach
-    two numbers in between, close to where they would lie if those there were spread evenly.
+    Not for XLA. A sample of the rows tells between which bits they lie, or the last cut where there is one. Each pass
+    then counts how many entries reach two numbers in between, close to where they would lie if those there were spread
+    evenly.
 
     Args:
       w: float32 [size, groups], at least one row.
       kept: int32 scalar, from 1 to size.
+      carried: float32 [2, groups], what the last cut carried; zeros where there is none.
 
     Returns:
       The cuts.
     """
-    # Turned as floats, as oneDNN complains of integers.
-    sample = numerics.magnitude_bits(tf.transpose(some_rows(w)))
-    size, fewer = w.shape[0], sample.shape[1]
-    share = tf.cast(kept, tf.float64) / size
-    deviation = _SURE * tf.sqrt(fewer * share * (1.0 - share)) + 1.0
+    size = w.shape[0]
 
-    def guessed(rank: tf.Tensor) -> tf.Tensor:
-        place = tf.clip_by_value(tf.cast(rank, tf.int32), 0, fewer - 1)
-        return tf.raw_ops.NthElement(input=sample, n=place, reverse=True)
+    def from_a_sample() -> tuple[tf.Tensor, tf.Tensor]:
+        # Turned as floats, as oneDNN complains of integers.
+        sample = numerics.magnitude_bits(tf.transpose(some_rows(w)))
+        fewer = sample.shape[1]
+        share = tf.cast(kept, tf.float64) / size
+        deviation = _SURE * tf.sqrt(fewer * share * (1.0 - share)) + 1.0
 
-    return _cut(w, tf.cast(kept, tf.float64), guessed(share * fewer + deviation), guessed(share * fewer - deviation))
+        def guessed(rank: tf.Tensor) -> tf.Tensor:
+            place = tf.clip_by_value(tf.cast(rank, tf.int32), 0, fewer - 1)
+            return tf.raw_ops.NthElement(input=sample, n=place, reverse=True)
+
+        return guessed(share * fewer + deviation), guessed(share * fewer - deviation)
+
+    last, reach = numerics.magnitude_bits(carried[0]), tf.cast(tf.clip_by_value(carried[1], _LEAST, _MOST), tf.int32)
+    low, high = tf.cond(
+        tf.reduce_all(last > 0),
+        numerics.rarely(lambda: (tf.maximum(last - reach, 0), tf.minimum(last + reach, _INFINITY))),
+        numerics.rarely(from_a_sample),
+    )
+    return _cut(w, tf.cast(kept, tf.float64), low, high, last)
 
 
 def ties(w: tf.Tensor, cut: Cut, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -121,7 +138,7 @@ def _equal(w: tf.Tensor, cut: Cut, tied: tf.Tensor) -> tf.Tensor:
 
 
 @compiled
-def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Cut:
+def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before: tf.Tensor) -> Cut:
     def reach(*bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
         def terms(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
             magnitude = numerics.magnitude_bits(rows)
@@ -168,4 +185,7 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Cut:
         step,
         (0, tf.zeros(w.shape[1:], tf.bool), between),
     )
-    return Cut(between.low, between.reach_low, finite)
+    # So far again, and as much to spare; as numbers of bits, which float32 rounds but does not lose.
+    further = tf.cast(2 * tf.minimum(tf.abs(between.low - before), _MOST // 2), tf.float32)
+    carried = tf.stack([tf.bitcast(between.low, tf.float32), further])
+    return Cut(between.low, between.reach_low, finite, tf.where(finite, carried, 0.0))

@@ -38,24 +38,32 @@ class Threshold(NamedTuple):
         """The threshold in float64."""
         return tf.cast(self.high, tf.float64) + self.low
 
+    @property
+    def carried(self) -> tf.Tensor:
+        """Where to begin the next time: float32 [1, groups]."""
+        return tf.where(self.finite, self.high, 0.0)[tf.newaxis]
+
     def excess(self, x: tf.Tensor) -> tf.Tensor:
         """What exceeds it, where anything does: float32 [size, groups] -> float64, which may be below 0 elsewhere."""
         return (tf.cast(x, tf.float64) - tf.cast(self.high, tf.float64)) - self.low
 
 
-def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.Tensor, lowest: tf.Tensor) -> Threshold:
+def threshold(
+    w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.Tensor, lowest: tf.Tensor, start: tf.Tensor
+) -> Threshold:
     """Finds t with sum(max(x - t, 0)) = bound for each column, for a compiled function.
 
     Newton's method: the sum is convex and decreasing in t, so a step from anywhere ends at or below the solution, and
     from there on t only grows. Each step starts at a float32 number; once the step leads to no further one, no entry
-    lies between, the support is the true one and t exact. The start is the solution for a sample of the rows, so that
-    two to four passes are enough.
+    lies between, the support is the true one and t exact. The first start is the solution for a sample of the rows, so
+    that two to four passes are enough; from the last threshold it is mostly three.
 
     Args:
       w: float32 [size, groups].
       value: maps some of it to x, of the same shape and type.
       bound: float64 scalar, above 0.
       lowest: float64 [groups], not above the solution.
+      start: float32 [groups], where to begin; 0 for columns of which nothing is known.
 
     Returns:
       The thresholds, no lower than `lowest`.
@@ -65,9 +73,9 @@ def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.T
     def newton(w: tf.Tensor, t: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def terms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = value(rows)
-            over = tf.cast(rows, tf.float64) - tf.cast(t, tf.float64)
-            # So that NaN is in the sum.
-            return tf.where(rows <= t, tf.zeros([], tf.float64), over), tf.cast(rows > t, tf.float32)
+            # The larger of two numbers is NaN if one is, so that NaN is in the sum.
+            over = tf.cast(tf.maximum(rows, t), tf.float64) - tf.cast(t, tf.float64)
+            return over, tf.cast(rows > t, tf.float32)
 
         over, count = column_totals(w, terms)
         return (over - bound) / tf.maximum(count, 1.0), count
@@ -94,38 +102,46 @@ def threshold(w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.T
         # Below the solution only rounding leads back, and no further than it can be known.
         moving = tf.math.is_finite(low) & tf.where(at.below, further > at.t, tf.not_equal(further, at.t))
         # The second step counts on as many entries ahead as lay behind; past the solution, the next one leads back.
-        curved = (passes == 1) & moving & (further > at.t)
-        further = tf.where(
-            curved, moved(at.t, low * _curvature(at.t, before.t, low, count, before.count), count), further
-        )
+        density = tf.math.divide_no_nan(before.count - count, tf.cast(at.t, tf.float64) - tf.cast(before.t, tf.float64))
+        curved = (passes == 1) & moving & (further > at.t) & (density * low >= 1.0)
+        further = tf.where(curved, moved(at.t, low * _lengthening(density * low, count), count), further)
         here = _At(at.t, low, count, at.below)
         ahead = _At(tf.where(moving, further, at.t), low, count, ~curved)
         return passes + 1, tf.reduce_any(moving), ahead, here
 
-    sample = some_rows(w)
-    share = sample.shape[0] / w.shape[0]
-    start = floor
-    if share < 1.0:
-        start = guessed(tf.constant(True), floor, sample, tf.fill(lowest.shape, bound * share), _DOUBT)
-        start = tf.where(tf.math.is_finite(start), start, floor)
-    low, count = newton(w, start, bound)
-    further = moved(start, low, count)
-    moving = tf.math.is_finite(low) & tf.not_equal(further, start)
-    first = _At(start, low, count, tf.zeros(lowest.shape, tf.bool))
-    second = _At(tf.where(moving, further, start), low, count, tf.ones(lowest.shape, tf.bool))
-    if share < 1.0:
+    def begun(t: tf.Tensor) -> tuple[_At, _At, tf.Tensor]:
+        low, count = newton(w, t, bound)
+        further = moved(t, low, count)
+        moving = tf.math.is_finite(low) & tf.not_equal(further, t)
+        first = _At(t, low, count, tf.zeros(lowest.shape, tf.bool))
+        return first, _At(tf.where(moving, further, t), low, count, tf.ones(lowest.shape, tf.bool)), moving
+
+    def from_the_last() -> tuple[tf.Tensor, ...]:
+        first, second, moving = begun(tf.where(tf.math.is_finite(start), tf.maximum(start, floor), floor))
+        return tf.constant(1), tf.reduce_any(moving), second, first
+
+    def from_a_sample() -> tuple[tf.Tensor, ...]:
+        sample = some_rows(w)
+        share = sample.shape[0] / w.shape[0]
+        if share == 1.0:
+            first, second, moving = begun(floor)
+            return tf.constant(1), tf.reduce_any(moving), second, first
+        t = guessed(tf.constant(True), floor, sample, tf.fill(lowest.shape, bound * share), _DOUBT)
+        first, second, moving = begun(tf.where(tf.math.is_finite(t), t, floor))
         # What is left to go is told by the whole, how far that is by the sample: better than by either.
-        mean, entries = newton(sample, start, tf.zeros([], tf.float64))
-        rest = mean * tf.maximum(entries, 1.0) - low * tf.maximum(count, 1.0) * share
+        mean, entries = newton(sample, first.t, tf.zeros([], tf.float64))
+        rest = mean * tf.maximum(entries, 1.0) - first.low * tf.maximum(first.count, 1.0) * share
         sampled = moving & (rest > 0.0)
         t = guessed(
-            tf.reduce_any(moving), tf.minimum(start, further), sample, tf.where(sampled, rest, bound * share), 0.0
+            tf.reduce_any(moving), tf.minimum(first.t, second.t), sample, tf.where(sampled, rest, bound * share), 0.0
         )
-        second = _At(tf.where(sampled, t, second.t), low, count, second.below & ~sampled)
+        second = _At(tf.where(sampled, t, second.t), second.low, second.count, second.below & ~sampled)
+        return tf.constant(1), tf.reduce_any(moving), second, first
+
     _, moving, at, _ = tf.while_loop(
         lambda passes, moving, *_: moving & (passes < _MAX_PASSES),
         step,
-        (1, tf.reduce_any(moving), second, first),
+        tf.cond(tf.reduce_any(tf.not_equal(start, 0.0)), from_the_last, from_a_sample),
     )
     finite = tf.math.is_finite(at.low)
     # Where nothing at all is above it, the bound was lost in the rounding of the largest entry.
@@ -143,10 +159,9 @@ class _At(NamedTuple):
     below: tf.Tensor
 
 
-def _curvature(t: tf.Tensor, before: tf.Tensor, step: tf.Tensor, count: tf.Tensor, more: tf.Tensor) -> tf.Tensor:
-    """By how much to lengthen a step, as the slope of the excess flattens by the entries that are passed."""
-    density = tf.math.divide_no_nan(more - count, tf.cast(t, tf.float64) - tf.cast(before, tf.float64))
-    flattening = tf.clip_by_value(2.0 * density * step / tf.maximum(count, 1.0), 0.0, 1.0)
+def _lengthening(ahead: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """By how much to lengthen a step, as the slope of the excess flattens by the entries ahead that are passed."""
+    flattening = tf.clip_by_value(2.0 * ahead / tf.maximum(count, 1.0), 0.0, 1.0)
     return 2.0 / (1.0 + tf.sqrt(1.0 - flattening))
 
 

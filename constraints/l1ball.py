@@ -42,6 +42,7 @@ class L1Ball(Constraint):
 
     solid: ClassVar[bool] = True
     exchangeable: ClassVar[bool] = True
+    carried: ClassVar[int] = 1
 
     max_value: Any = hyperparameter(1.0, "Largest sum of magnitudes of a unit's incoming weights.", above=0.0)
 
@@ -60,10 +61,13 @@ class L1Ball(Constraint):
         return tf.where(stays, upstream, pulled_back(upstream, tf.sign(p)))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        return self.nearest_from(w, tf.zeros([self.carried, w.shape[1]]))[0]
+
+    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if w.dtype != tf.float32 or numerics.few(w):
-            return super().nearest(w)
+            return super().nearest(w), carried
         bound = self.value("max_value")
-        cut = _threshold(w, bound)
+        cut = _threshold(w, bound, carried[0])
         stays = ~cut.finite | (cut.total * cut.count <= bound * numerics.slack(w.shape[0]))
         # Next to lesser bounds, subnormals could count; next to such sums, float64 would need to know the largest.
         usual = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1]) & cut.found
@@ -73,7 +77,7 @@ class L1Ball(Constraint):
             exactly = numerics.rarely(lambda: super(L1Ball, self).nearest(w))
             return tf.cond(usual, lambda: _shrunk(w, cut, stays), exactly)
 
-        return tf.cond(usual & tf.reduce_all(stays), lambda: w, moved)
+        return tf.cond(usual & tf.reduce_all(stays), lambda: w, moved), cut.carried
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.l1(x)
@@ -83,8 +87,8 @@ class L1Ball(Constraint):
 
 
 @compiled
-def _threshold(w: tf.Tensor, bound: tf.Tensor) -> Threshold:
-    return threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64))
+def _threshold(w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor) -> Threshold:
+    return threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
 
 
 @compiled

@@ -33,6 +33,7 @@ class L1TopK(L1Ball):
     """
 
     convex: ClassVar[bool] = False
+    carried: ClassVar[int] = TopK.carried + L1Ball.carried
 
     sparsity: Any = hyperparameter(
         0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True
@@ -45,8 +46,10 @@ class L1TopK(L1Ball):
         sparse = self._sparse.project(x, dtype)
         return self._sparse.pullback(x, super().pullback(sparse, upstream, dtype), dtype)
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        return L1Ball(self.max_value).nearest(self._sparse.nearest(w))
+    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        sparse, selecting = self._sparse.nearest_from(w, carried[: TopK.carried])
+        p, shrinking = L1Ball(self.max_value).nearest_from(sparse, carried[TopK.carried :])
+        return p, tf.concat([selecting, shrinking], axis=0)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return super().on_boundary(w) | self._sparse.on_boundary(w)

@@ -64,6 +64,8 @@ def rarely(function: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
     The branches of a condition become part of the graph around it, and each operation that is skipped costs some time
     in every step; kept as a function, a branch is one operation.
     """
+    if tf.executing_eagerly():
+        return function
     return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 

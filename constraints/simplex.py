@@ -35,6 +35,7 @@ class Simplex(Constraint):
     """
 
     exchangeable: ClassVar[bool] = True
+    carried: ClassVar[int] = 1
 
     total: Any = hyperparameter(1.0, "Sum of a unit's incoming weights, none of them negative.", above=0.0)
 
@@ -55,15 +56,18 @@ class Simplex(Constraint):
         return numerics.nearest(p, dtype)
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        return self.nearest_from(w, tf.zeros([self.carried, w.shape[1]]))[0]
+
+    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if w.dtype != tf.float32 or numerics.few(w):
-            return self.by_formula(w)
+            return self.by_formula(w), carried
         total = self.value("total")
-        cut, stays = _threshold(w, total)
+        cut, stays = _threshold(w, total, carried[0])
         # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
         usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
         usual &= tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
         exactly = numerics.rarely(lambda: self.by_formula(w))
-        return tf.cond(usual, lambda: _cut_off(w, cut, stays), exactly)
+        return tf.cond(usual, lambda: _cut_off(w, cut, stays), exactly), cut.carried
 
     def by_formula(self, w: tf.Tensor) -> tf.Tensor:
         """`nearest` for any type and any numbers, in float64."""
@@ -85,14 +89,14 @@ def _on_simplex(sum_: tf.Tensor, below_zero: tf.Tensor, size: int, total: tf.Ten
 
 
 @compiled
-def _threshold(w: tf.Tensor, total: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor]:
+def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor]:
     """The thresholds, and bool [groups], which columns stay as they are."""
     sums, negative = column_totals(w, lambda rows: (rows, tf.cast(rows < 0.0, tf.float32)))
     finite = tf.math.is_finite(sums)
     # All weights together lie above the mean's excess; a little less, as rounding may have raised it.
     mean = tf.where(finite, sums - total, 0.0) / w.shape[0]
     stays = ~finite | _on_simplex(sums, negative, w.shape[0], total, w.dtype)
-    return excess.threshold(w, lambda rows: rows, total, mean - tf.abs(mean) * 2.0**-40), stays
+    return excess.threshold(w, lambda rows: rows, total, mean - tf.abs(mean) * 2.0**-40, start), stays
 
 
 @compiled

@@ -35,6 +35,7 @@ class SimplexTopK(Simplex):
     """
 
     convex: ClassVar[bool] = False
+    carried: ClassVar[int] = 0
 
     sparsity: Any = hyperparameter(
         0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True
@@ -57,6 +58,9 @@ class SimplexTopK(Simplex):
         # In float64 subnormals were zero already; those beyond k must be so in the weights' own type.
         beyond = ~largest(numerics.magnitude_bits(p), self._kept(w.shape[0]))
         return numerics.without_subnormals(p, beyond & numerics.finite_groups(p))
+
+    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.nearest(w), carried
 
     def _kept(self, size: int) -> tf.Tensor:
         return tf.maximum(kept(self.value("sparsity"), size), 1)

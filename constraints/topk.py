@@ -14,6 +14,8 @@ from constraints.selection import kept, kth, largest
 
 # Differences of numbers above it are never subnormal, which arithmetic flushes to zero.
 _USUAL = 2.0**-100
+# Weights from which counting from the last cut costs less than selecting.
+_WORTHWHILE = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class TopK(Constraint):
     solid: ClassVar[bool] = True
     exchangeable: ClassVar[bool] = True
     selects: ClassVar[bool] = True
+    carried: ClassVar[int] = 2
     # A share of a whole tensor, as pruning means it: units may differ in how many weights they need.
     grouping: ClassVar[str] = "tensor"
 
@@ -52,18 +55,11 @@ class TopK(Constraint):
         return tf.where(few | largest(bits, room), x, tf.zeros_like(x))
 
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
+        if numerics.many(w) and not numerics.in_xla():
+            return self._counted(w, tf.zeros([self.carried, w.shape[1]]))[0]
         if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
             return self._selected(w)
         room = kept(self.value("sparsity"), w.shape[0])
-        exactly = numerics.rarely(lambda: self._selected(w))
-        if numerics.many(w):
-            cut = counting.cut(w, tf.maximum(room, 1))
-            last, many = tf.cond(
-                tf.reduce_all(~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))),
-                lambda: (tf.fill([w.shape[1]], w.shape[0]), tf.constant(False)),
-                lambda: counting.ties(w, cut, room),
-            )
-            return tf.cond(many | (room < 1), exactly, lambda: counting.chosen(w, cut, last))
         magnitude = tf.abs(w)
         bits = kth(tf.bitcast(magnitude, tf.int32), room)
         # Above the number before the k-th magnitude lie the k largest, unless several equal the k-th.
@@ -71,7 +67,24 @@ class TopK(Constraint):
         count = numerics.column_sums(tf.sign(over))[0]
         plain = tf.equal(count, tf.cast(room, tf.float32))
         plain &= (tf.bitcast(bits, tf.float32) > _USUAL) & tf.math.is_finite(numerics.column_sums(magnitude)[0])
+        exactly = numerics.rarely(lambda: self._selected(w))
         return tf.cond(tf.reduce_all(plain), lambda: _chosen(w, over, count), exactly)
+
+    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if w.dtype != tf.float32 or w.shape.num_elements() < _WORTHWHILE or numerics.in_xla():
+            return self.nearest(w), carried
+        return self._counted(w, carried)
+
+    def _counted(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        room = kept(self.value("sparsity"), w.shape[0])
+        cut = counting.cut(w, tf.maximum(room, 1), carried)
+        last, many = tf.cond(
+            tf.reduce_all(~cut.finite | tf.equal(cut.bits, 0) | tf.equal(cut.reached, tf.cast(room, tf.float64))),
+            lambda: (tf.fill([w.shape[1]], w.shape[0]), tf.constant(False)),
+            lambda: counting.ties(w, cut, room),
+        )
+        exactly = numerics.rarely(lambda: self._selected(w))
+        return tf.cond(many | (room < 1), exactly, lambda: counting.chosen(w, cut, last)), cut.carried
 
     def _selected(self, w: tf.Tensor) -> tf.Tensor:
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)

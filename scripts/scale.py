@@ -138,11 +138,10 @@ def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, 
     """What is raced: compiled functions and what each is applied to; others than this project's at `AT` alone."""
     this = constraint(name, w)
     project = tf.function(this.projected, autograph=False)
-    step = 1e-3 * tf.random.stateless_normal(w.shape, seed=[3, 4])
     raced: dict[str, tuple[Function, tf.Tensor]] = {
         COPY: (tf.function(lambda w: tf.raw_ops.DeepCopy(x=w), autograph=False), w),
         COLD: (project, w),
-        WARM: (project, project(w) + step),
+        WARM: a_step_later(this, w),
     }
     if w.shape.num_elements() != AT:
         return raced
@@ -158,6 +157,16 @@ def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, 
     if groups == ONE:
         raced |= {title: (function, w) for title, function in optax_of(name, bound, w).items()}
     return raced
+
+
+def a_step_later(this: Any, w: tf.Tensor) -> tuple[Function, tf.Tensor]:
+    """Projects what two small steps have made of projected weights, and goes on from the projection between them."""
+    carried = tf.zeros([this.carried, this.num_groups(w.shape)])
+    project = tf.function(this.continued, autograph=False)
+    for seed in (3, 4):
+        p, carried = project(w, carried)
+        w = p + 1e-3 * tf.random.stateless_normal(w.shape, seed=[seed, 4])
+    return lambda w: project(w, carried)[0], w
 
 
 def race(raced: dict[str, tuple[Function, tf.Tensor]], rounds: int) -> dict[str, dict[str, float]]:

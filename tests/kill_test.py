@@ -27,7 +27,7 @@ COMMON = [
 ]
 # Dropout, whose seeds are state, and batch norm, whose moving averages are; on one replica and on two.
 MODELS = {
-    "dropout": ["--model=mlp", "--hidden_units=16,8", "--dropout=0.3"],
+    "dropout": ["--model=mlp", "--hidden_units=16,8", "--dropout=0.3", "--constraint=l1ball"],
     "batch_norm": ["--model=resnet", "--depth=8", "--filters=2,2,2", "--optimizer=sgd", "--batch_size=8"],
 }
 CASES = [(model, replicas) for model in MODELS for replicas in (1, 2)]

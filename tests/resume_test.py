@@ -29,7 +29,8 @@ COMMON = [
     "--initial_value=2",
 ]
 MODELS = {
-    "mlp": ["--model=mlp", "--hidden_units=32,16", "--dropout=0.3"],
+    # A set that carries numbers from one projection to the next: they are state too.
+    "mlp": ["--model=mlp", "--hidden_units=32,16", "--dropout=0.3", "--constraint=l1ball"],
     "convnet": ["--model=convnet", "--filters=8", "--dropout=0.2", "--optimizer=sgd", "--learning_rate=0.05"],
 }
 
@@ -90,6 +91,7 @@ def test_interrupted_anywhere_and_continued(tmp_path, model, replicas):
     assert (broken / "run" / "certificate.json").read_bytes() == (whole / "run" / "certificate.json").read_bytes()
     seeds = [name for name in expected if name.startswith("seeds/")]
     assert seeds, "dropout's seeds are part of the state"
+    assert (model == "mlp") == any(name.startswith("rules/") for name in expected)
     assert_same_points(broken / "run", whole / "run")
 
 

@@ -64,7 +64,7 @@ class Checkpoints:
       progress: the rest of the state.
       keep: how many of the newest checkpoints stay.
       log: told of every checkpoint that is passed over.
-      patterns: zeros that rules keep, see `trainer.patterns`.
+      rules: what rules remember, see `trainer.targets`.
       run: tells this run's checkpoints from those of another; "" where it does not matter.
     """
 
@@ -76,13 +76,13 @@ class Checkpoints:
         progress: Progress,
         keep: int = 3,
         log: Callable[[str], None] = print,
-        patterns: Sequence[tf.Variable] = (),
+        rules: Sequence[tf.Variable] = (),
         run: str = "",
     ):
         # tf.train.Checkpoint leaves seed generators out, and with them the state of dropout.
         seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
         self._state = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, progress=progress, seeds=seeds, patterns=list(patterns)
+            model=model, optimizer=optimizer, progress=progress, seeds=seeds, rules=list(rules)
         )
         self._variables = [*model.variables, *optimizer.variables]
         self._optimizer = optimizer

@@ -110,8 +110,8 @@ def build(config: Config) -> Experiment:
 
 def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
     """Steps from a given one that are taken back, see `trainer.trial`."""
-    patterns = [target.pattern for target in experiment.targets if target.pattern is not None]
-    changed = [*experiment.model.variables, *experiment.optimizer.variables, *patterns]
+    remembered = [variable for target in experiment.targets for variable in target.state]
+    changed = [*experiment.model.variables, *experiment.optimizer.variables, *remembered]
     return Rehearsal(experiment.steps, changed, experiment.train_source.seek, step)
 
 

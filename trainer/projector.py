@@ -85,7 +85,7 @@ class Projector:
     def _projected(self, target: Target, before: tf.Tensor, step: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         def move() -> tf.Tensor:
             constraint = self._at(target, step)
-            after = constraint.projected(before)
+            after = self._nearest(target, constraint, before)
             rate: tf.Tensor | float = target.rate
             if target.rate != 1.0 and not constraint.proximal:
                 rate = tf.where(last, 1.0, target.rate)
@@ -100,6 +100,14 @@ class Projector:
             return move()
         due = tf.equal(step % target.project_every, 0) | last
         return tf.cond(due & target.holds(step), move, lambda: before)
+
+    def _nearest(self, target: Target, constraint: Constraint, weights: tf.Tensor) -> tf.Tensor:
+        if target.carried is None:
+            return constraint.projected(weights)
+        nearest, carried = constraint.continued(weights, target.carried)
+        # Each replica's own copy: Keras's and TensorFlow's way would have them wait for each other.
+        tf.raw_ops.AssignVariableOp(resource=target.carried.handle, value=carried)
+        return nearest
 
     def _at(self, target: Target, step: tf.Tensor) -> Constraint:
         """The target's set at a step; a proximal map with the length of all steps since its last turn."""

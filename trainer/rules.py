@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import constraints
-from constraints import Constraint, schedules
+from constraints import Constraint, numerics, schedules
 from constraints.intersection import Intersection
 from constraints.joint import Joint
 from constraints.mask import Mask
@@ -117,6 +117,10 @@ def _targets(
         if "mask" in rule.sets:
             pattern = tf.Variable(tf.ones(shape, tf.bool), trainable=False)
             placed = _keeping(placed, pattern)
+        carried = None
+        if placed.carried and shape.num_elements() > numerics.FEW:
+            zeros = tf.zeros([placed.carried, placed.num_groups(shape)])
+            carried = tf.Variable(zeros, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         return Target(
             rule=number,
             name=rule.constraint,
@@ -133,6 +137,7 @@ def _targets(
             pattern=pattern,
             # What the rules before it left, if there is a step before it, and no other run to take it from.
             pattern_step=begin - 1 if begin > 1 and rule.pattern_from is None else None,
+            carried=carried,
         )
 
     if grouping == "network":

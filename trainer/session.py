@@ -56,7 +56,7 @@ class Session:
             built.optimizer,
             built.state,
             log=say,
-            patterns=[target.pattern for target in built.targets if target.pattern is not None],
+            rules=[variable for target in built.targets for variable in target.state],
             run=self._directory.identity(),
         )
         step = self._checkpoints.restore() if resumed else None

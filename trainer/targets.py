@@ -45,6 +45,8 @@ class Target:
       grouping: the name of its groups.
       pattern: for `mask`, where weights may be non-zero: a bool variable.
       pattern_step: the step whose weights it is taken from; None: it was there before the first.
+      carried: what the constraint carries from one projection to the next, see `Constraint.continued`: each replica's
+        own float32 [numbers, groups]; None where it carries nothing.
     """
 
     rule: int
@@ -61,6 +63,7 @@ class Target:
     grouping: str = "unit"
     pattern: tf.Variable | None = None
     pattern_step: int | None = None
+    carried: tf.Variable | None = None
 
     @property
     def size(self) -> int:
@@ -72,6 +75,11 @@ class Target:
         """Number of groups of weights that share one norm."""
         shape = self.join.join([tf.zeros(variable.shape) for variable in self.variables]).shape
         return self.constraint.num_groups(shape)
+
+    @property
+    def state(self) -> list[tf.Variable]:
+        """What a run must remember of it beside the weights."""
+        return [variable for variable in (self.pattern, self.carried) if variable is not None]
 
     def weights(self) -> tf.Tensor:
         """The present weights as the tensor that the constraint takes."""
