@@ -20,9 +20,11 @@ quiet.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts import contests, processes, scale  # noqa: E402
+from scripts import contests, operations, processes, scale  # noqa: E402
 from trainer.progress import say  # noqa: E402
 from trainer.table import table  # noqa: E402
+
+PARTS = ("training", "costs", "processes", "scale", "profile")
 
 
 def main() -> None:
@@ -30,16 +32,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a glance at everything, in under three minutes")
     parser.add_argument(
-        "--parts", default="training,costs,processes,scale", help="which parts, of training, costs, processes, scale"
+        "--parts",
+        default="training,costs,processes,scale",
+        help=f"which parts, of {', '.join(PARTS)}; profile shows what operations a step is made of",
     )
     parser.add_argument("--only", default="", help="of the training contests those whose name holds this text")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     parser.add_argument("--plot", type=pathlib.Path, help="also draw them, as PNG (needs the extra `plots`)")
     arguments = parser.parse_args()
     parts = arguments.parts.split(",")
-    unknown = set(parts) - {"training", "costs", "processes", "scale"}
+    unknown = set(parts) - set(PARTS)
     if unknown:
-        parser.error(f"--parts: {min(unknown)} is not known; choose from training, costs, processes, scale")
+        parser.error(f"--parts: {min(unknown)} is not known; choose from {', '.join(PARTS)}")
     # Contestants are many functions on purpose, and Keras warns of what was asked for.
     tf.get_logger().setLevel("ERROR")
     warnings.filterwarnings("ignore", module="keras")
@@ -62,6 +66,9 @@ def main() -> None:
         targets += [
             [what, measured, contests.verdict(held)] for what, measured, held in scale.targets(figures["scale"])
         ]
+    if "profile" in parts:
+        figures["profile"] = operations.measure()
+        say("\noperations of a step, mlp, batch 128\n" + operations.shown(figures["profile"]))
     say("\ntargets\n" + table(["what, and the target", "measured", ""], targets))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -9,7 +9,7 @@ import io
 import numpy as np
 import pytest
 
-from scripts import contests, processes
+from scripts import contests, operations, processes
 from scripts.opponents import Fit, Floor, Ours
 from trainer.config import Config
 
@@ -89,3 +89,31 @@ def test_contestants_learn_alike(optimizer):
         assert all(norm.max() <= 2.0 + 1e-5 for norm in norms)
         assert np.mean(norms[1]) == pytest.approx(np.mean(norms[0]), rel=0.2)
         assert np.mean(norms[2]) == pytest.approx(np.mean(norms[0]), rel=0.2)
+
+
+@dataclasses.dataclass
+class Event:
+    """What the profiler notes of an operation."""
+
+    metadata_id: int
+    offset_ps: int
+    duration_ps: int
+
+
+def test_a_profile_counts_what_runs_within_an_operation_once():
+    names = {1: "ExecutorState::Process", 2: "MatMul", 3: "CpuExecutable::ExecuteAsyncOnStream", 4: "add_fusion"}
+    events = [Event(4, 70, 10), Event(1, 0, 100), Event(2, 5, 20), Event(2, 25, 20), Event(3, 60, 30), Event(2, 92, 3)]
+    assert list(operations._outermost(events, names)) == [
+        ("MatMul", 20),
+        ("MatMul", 20),
+        ("compiled by XLA", 30),
+        ("MatMul", 3),
+    ]
+    figures = {"bare": {"the step": 60.0, "MatMul": 43.0}, "l1ball": {"the step": 90.0, "MatMul": 43.0, "Relu": 30.0}}
+    lines = operations.shown(figures).splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["the", "step", "60", "90"],
+        ["MatMul", "43", "43"],
+        ["Relu", "0", "30"],
+        ["other", "operations", "0", "0"],
+    ]
