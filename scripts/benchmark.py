@@ -58,6 +58,8 @@ def main() -> None:
     if "processes" in parts:
         with tempfile.TemporaryDirectory() as folder:
             figures["processes"] = processes.measure(pathlib.Path(folder), rounds=1 if arguments.quick else 5)
+        if not arguments.quick:
+            figures["processes"] |= processes.determinism(rounds=3)
         say("\nprocesses\n" + table(["", ""], [[name, f"{x:.2f}"] for name, x in figures["processes"].items()]))
         targets += processes.targets(figures["processes"])
     if "scale" in parts:

@@ -20,6 +20,26 @@ _MEMORY = (
     "import pathlib, re; from scripts.contests import LONG; from scripts.opponents import Fit, Ours; {who}.run(500); "
     "print('peak', re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
 )
+_STEPS = (
+    "import dataclasses; from scripts.contests import LONG; from scripts.opponents import Ours; "
+    "ours = Ours(dataclasses.replace(LONG, model={model!r}, batch_size=128, deterministic={deterministic})); "
+    "ours.run({steps}); print('took', ours.run({steps}))"
+)
+# Steps that take about a second.
+_MODELS = {"mlp": 500, "convnet": 100, "lstm": 50}
+
+
+def determinism(rounds: int) -> dict[str, float]:
+    """How many times as long a step takes in a deterministic process, for a few models: medians over rounds."""
+    ratios = {}
+    for model, steps in _MODELS.items():
+        times = []
+        for _ in range(rounds):
+            both = (_run(_STEPS.format(model=model, deterministic=d, steps=steps)) for d in (True, False))
+            with_it, without = (float(output.rsplit("took ", 1)[1]) for output in both)
+            times.append(with_it / without)
+        ratios[f"deterministic step, {model}, times"] = statistics.median(times)
+    return ratios
 
 
 def measure(folder: pathlib.Path, rounds: int) -> dict[str, float]:

@@ -31,6 +31,7 @@ LIMITS = {
     "jit": (["auto", "off", "on"], ["yes", ""]),
     "on_nonfinite": (["abort", "rollback", "skip"], ["stop", ""]),
     "max_nonfinite": ([1, 100], [0, -1]),
+    "max_spike": ([1.5, 100.0], [1.0, 0.0, -2.0, NAN, INF]),
     "num_replicas": ([1, 64], [0, -1, 65]),
     "resume": (["auto", "never", "must"], ["always", ""]),
     "summary_every": (["1", "1%", "0.1ep"], ["0", "0%", "0ep", "soon", "", "-1", "nan"]),

@@ -40,6 +40,7 @@ class Progress(tf.train.Checkpoint):
       dropped: int64, batches left out after going back to an earlier step.
       best: float64 [3]: accuracy, loss and step of the best evaluation so far.
       waited: int64, evaluations since then.
+      recent: float64, see `trainer.recovery`.
       jit: int64, whether XLA compiles the step: 1 or 0, and -1 while that is undecided.
     """
 
@@ -50,6 +51,7 @@ class Progress(tf.train.Checkpoint):
             dropped=tf.Variable(tf.zeros([], tf.int64), trainable=False),
             best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),
             waited=tf.Variable(tf.zeros([], tf.int64), trainable=False),
+            recent=tf.Variable(tf.zeros([], tf.float64), trainable=False),
             jit=tf.Variable(-tf.ones([], tf.int64), trainable=False),
         )
 

@@ -23,12 +23,12 @@ class Every:
 
     Attributes:
       interval: steps between two calls.
-      act: called with the step and the chunk that led to it.
+      act: called with the step and the chunk that led to it; returns the step to go on from if it went back.
       at_end: whether the last step calls it too, wherever that falls.
     """
 
     interval: int
-    act: Callable[[int, Chunk], None]
+    act: Callable[[int, Chunk], int | None]
     at_end: bool = True
 
     def next(self, step: int) -> int:
@@ -94,6 +94,7 @@ def run(
         step = chunk_end
         report(step)
         for action in actions:
-            if action.due(step, last=step == total_steps):
-                action.act(step, chunk)
+            if action.due(step, last=step == total_steps) and (back := action.act(step, chunk)) is not None:
+                step = back
+                break
     return step

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import certificate, devices, experiment, failures, loop, rundir, summaries
+from trainer import certificate, devices, experiment, failures, loop, recovery, rundir, summaries
 from trainer.checkpoints import Checkpoints
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
 from trainer.progress import Progress, say
+from trainer.recovery import Spikes
 from trainer.steps import Chunk
 
 
@@ -38,6 +39,7 @@ class Session:
         # Steps that are not finite, as far as they were reported; returns to the newest checkpoint since it was saved.
         self._told = 0
         self._returns = 0
+        self._spikes = Spikes(built.config.max_spike, built.state.recent)
 
     def begin(self, flagfile: str) -> None:
         """Takes the run directory and restores the newest checkpoint there is.
@@ -105,7 +107,7 @@ class Session:
             # Last, so that a checkpoint holds what the others changed.
             loop.Every(timeline.interval(config.checkpoint_every, "--checkpoint_every"), self._save),
         ]
-        if config.on_nonfinite == "rollback" and not self._checkpoints.steps():
+        if (config.on_nonfinite == "rollback" or config.max_spike is not None) and not self._checkpoints.steps():
             # What there is to go back to before the first checkpoint is due.
             self._save(self._start)
         step = loop.run(
@@ -119,7 +121,7 @@ class Session:
             report=self._report.step,
             stop=lambda: interrupt.asked() or self._patience_is_over(),
             max_nonfinite=config.nonfinite_in_a_row,
-            recover=self._recover,
+            recover=self._go_back,
         )
         if step < timeline.total_steps and not self._patience_is_over():
             self._save(step)
@@ -145,7 +147,7 @@ class Session:
         """Gives the run directory back."""
         self._directory.close()
 
-    def _summarise(self, step: int, chunk: Chunk) -> None:
+    def _summarise(self, step: int, chunk: Chunk) -> int | None:
         # Without a finite step there is nothing to take a mean of.
         loss, penalty, accuracy, count = np.where(self._state.totals[-1] > 0, self._state.totals, np.nan)
         values = {
@@ -162,9 +164,12 @@ class Session:
             say(f"step {step:,}: {new:,} more steps had a loss or gradient that was not finite, and were left out.")
         if self._experiment.config.l1 or self._experiment.config.l2:
             values["penalty"] = penalty / count
+        if (spike := self._spikes.described(values["loss"])) is not None:
+            return self._go_back(step, values["nonfinite"], spike)
         self._last = values
         self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
         self._state.totals.assign(tf.zeros_like(self._state.totals))
+        return None
 
     def _steps_per_second(self, step: int) -> float:
         (step_then, time_then), self._mark = self._mark, (step, time.monotonic())
@@ -203,35 +208,24 @@ class Session:
         self._checkpoints.save()
         self._returns = 0
 
-    def _recover(self, step: int, count: int) -> int:
-        """Goes back to the newest checkpoint, and past the batches between it and the step that was not finite.
+    def _go_back(self, step: int, count: int, spike: str | None = None) -> int:
+        """Goes back to the newest checkpoint, and past the batches since.
 
         Args:
-          step: the step that was not finite, which changed no weights.
-          count: how many such steps the run has had.
+          step: where training is.
+          count: how many steps of the run were not finite.
+          spike: what is the matter with the loss, where it is finite.
+
+        Returns:
+          The checkpoint's step.
 
         Raises:
           failures.NonFiniteError: that is not wanted, or did not help.
         """
-        config, state = self._experiment.config, self._state
-        saved = self._checkpoints.steps()
-        kept = f"the last checkpoint is that of step {saved[0]:,}" if saved else "there is no checkpoint yet"
-        remedy = "try a lower --learning_rate, --clip_norm, or look at the data"
-        if config.on_nonfinite == "abort":
-            raise failures.NonFiniteError(
-                f"step {step:,}: the loss or a gradient is not finite (--on_nonfinite=abort); {kept}; {remedy}."
-            )
-        limit = f"--max_nonfinite={config.max_nonfinite}"
-        if config.on_nonfinite == "skip":
-            raise failures.NonFiniteError(
-                f"step {step:,}: no loss and gradient were finite for {config.max_nonfinite} steps ({limit}); "
-                f"{kept}; {remedy}."
-            )
-        if self._returns >= config.max_nonfinite:
-            raise failures.NonFiniteError(
-                f"step {step:,}: still not finite after {self._returns} returns to one checkpoint ({limit}); "
-                f"{kept}; {remedy}."
-            )
+        state = self._state
+        end = recovery.end_of(self._experiment.config, step, self._checkpoints.steps(), self._returns, spike)
+        if end is not None:
+            raise failures.NonFiniteError(end)
         dropped = int(state.dropped.numpy())
         good = self._checkpoints.restore()
         assert good is not None, "a checkpoint is saved before the first step"
@@ -243,7 +237,8 @@ class Session:
         self._summaries.close()
         self._summaries.rewind(good)
         self._mark = good, time.monotonic()
-        say(f"step {step:,}: not finite; back to step {good:,}, past the {step - good:,} batches since.")
+        what = "not finite" if spike is None else spike
+        say(f"step {step:,}: {what}; back to step {good:,}, past the {step - good:,} batches since.")
         return good
 
     def _patience_is_over(self) -> bool:

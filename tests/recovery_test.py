@@ -1,0 +1,77 @@
+"""Going back to a checkpoint from a loss that is far above those before it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import tensorflow as tf
+
+from tests import tensorboard_data
+from tests.nonfinite_test import injected, session, since
+from trainer import failures
+from trainer.config import Config
+from trainer.interrupts import Interrupt
+from trainer.recovery import Spikes, end_of
+
+
+def recent() -> tf.Variable:
+    return tf.Variable(0.0, dtype=tf.float64)
+
+
+def test_a_spike_is_told_from_the_recent_losses_and_does_not_count_among_them():
+    mean = recent()
+    spikes = Spikes(2.0, mean)
+    assert [spikes.described(loss) for loss in (1.0, 2.0, 0.5, math.nan)] == [None] * 4
+    assert float(mean) == pytest.approx((1.0 * 0.9 + 0.2) * 0.9 + 0.05)
+    before = float(mean)
+    assert spikes.described(2.5) == f"loss 2.5 is {2.5 / before:.3g} times the recent {before:.4g}"
+    assert float(mean) == before
+    assert spikes.described(2.0 * before) is None
+
+
+def test_nothing_is_a_spike_unless_asked_for():
+    mean = recent()
+    assert [Spikes(None, mean).described(loss) for loss in (1.0, 1e30)] == [None, None]
+    assert float(mean) == 0.0
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback", "abort"])
+def test_a_spike_goes_back_whatever_becomes_of_steps_that_are_not_finite(policy):
+    config = Config(on_nonfinite=policy, max_nonfinite=2)
+    assert end_of(config, 20, [10], 0, "loss 3") is None
+    assert "still loss 3 after 2 returns" in end_of(config, 20, [10], 2, "loss 3")
+    assert (end_of(config, 20, [10], 0) is None) == (policy == "rollback")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_run_goes_back_once_past_the_batches_that_led_to_it(monkeypatch, tmp_path, capsys, replicas):
+    runs = []
+
+    def at_the_batch(step, _):
+        return tf.equal(step + runs[0]._state.dropped, 8)
+
+    injected(monkeypatch, at_the_batch, what="loss", value=1e4)
+    runs.append(session(tmp_path, max_spike=3.0, train_steps=20, num_replicas=replicas))
+    certificate = runs[0].run(Interrupt())
+    runs[0].close()
+    assert certificate["step"] == 20
+    printed = capsys.readouterr().out
+    assert printed.count("; back to step 5, past the 5 batches since.") == 1
+    assert "step 10: loss " in printed
+    assert int(runs[0]._state.dropped.numpy()) == 5
+    points = tensorboard_data.scalars(tmp_path)
+    assert [step for step, _ in points["train/loss"]] == [5, 10, 15, 20]
+    assert all(value < 100 for _, value in points["train/loss"])
+
+
+def test_a_loss_that_stays_high_ends_the_run_with_the_checkpoint_before_it(monkeypatch, tmp_path):
+    injected(monkeypatch, since(7), what="loss", value=1e4)
+    one = session(tmp_path, max_spike=3.0, max_nonfinite=2)
+    with pytest.raises(failures.NonFiniteError, match=r"step 10: still loss .* after 2 returns.*step 5.*--learning"):
+        one.run(Interrupt())
+    one.close()
+    assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == [
+        "step-00000000",
+        "step-00000005",
+    ]
