@@ -110,7 +110,7 @@ def faults(seen: Sequence[Sample], traces: Sequence[float], exit_code: int) -> l
 
 
 def watch(flags: Sequence[str], seconds: float, folder: pathlib.Path) -> tuple[list[Sample], int, str]:
-    """Trains for so long; returns the samples after the warm-up, the exit code, and the last line that was printed."""
+    """Trains for so long; returns the samples after the warm-up, the exit code, and the last lines printed."""
     log = folder / "log.txt"
     command = [sys.executable, "-m", "trainer.main", *FLAGS, f"--run_dir={folder / 'run'}", *flags]
     samples = []
@@ -125,7 +125,7 @@ def watch(flags: Sequence[str], seconds: float, folder: pathlib.Path) -> tuple[l
                 time.sleep(min(1.0, seconds / 200))
         finally:
             process.send_signal(signal.SIGTERM)
-    return samples, process.returncode, log.read_text().strip().splitlines()[-1]
+    return samples, process.returncode, "\n".join(log.read_text().strip().splitlines()[-3:])
 
 
 def traces(run: pathlib.Path) -> list[float]:
@@ -153,14 +153,14 @@ def main() -> None:
         parser.error(f"--minutes={arguments.minutes} must be above 0")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        samples, exit_code, last = watch(flags, 60 * arguments.minutes, folder)
+        samples, exit_code, output = watch(flags, 60 * arguments.minutes, folder)
         if not samples:
-            sys.exit(f"the run ended with {exit_code} before its warm-up was over: {last}")
+            sys.exit(f"the run ended with {exit_code} before its warm-up was over: {output}")
         seen = windows(samples)
         rows = [[f"{one.seconds:.0f}", _mib(one.memory), str(one.files), str(one.threads)] for one in seen]
         say(table(["seconds", "resident MiB", "open files", "threads"], rows))
         compiled = traces(folder / "run")
-    say(f"training was compiled {max(compiled, default=0):g} times; {last}")
+    say(f"training was compiled {max(compiled, default=0):g} times; {output.splitlines()[-1]}")
     found = faults(seen, compiled, exit_code)
     say("\n".join(found) if found else "nothing grew")
     sys.exit(1 if found else 0)

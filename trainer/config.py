@@ -187,14 +187,19 @@ class Config:
         choices=ON_NONFINITE,
     )
     max_nonfinite: int = setting(
-        10, "Stop after so many steps in a row (or returns to one checkpoint) that are not finite.", minimum=1
+        10,
+        "Stop after so many steps in a row (or returns to one checkpoint) that are not finite.",
+        minimum=1,
+        maximum=10**9,
     )
     max_spike: float | None = setting(
         None,
         "Go back to the last checkpoint when the training loss is more than so many times the recent one.",
         above=1,
     )
-    early_stopping: int | None = setting(None, "Stop after so many evaluations without a better one.", minimum=1)
+    early_stopping: int | None = setting(
+        None, "Stop after so many evaluations without a better one.", minimum=1, maximum=10**9
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
