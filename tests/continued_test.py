@@ -14,6 +14,12 @@ from trainer.config import RuleSettings, ScheduleSettings
 CARRYING = [case for case in CASES if case.constraint.carried]
 # Past the sizes up to which products are taken in float64, and counting does not pay.
 SHAPES = [(9,), (60, 40), (150, 120), (20_000,)]
+# In each way of running it, the one of these in which the most is carried is enough for the fast suite.
+WALKS = [
+    pytest.param(shape, jit, marks=[] if shape == ((20_000,) if jit else (150, 120)) else pytest.mark.slow)
+    for shape in SHAPES
+    for jit in (False, True)
+]
 
 every_case = pytest.mark.parametrize("case", CARRYING, ids=str)
 
@@ -36,8 +42,7 @@ def test_other_sets_carry_nothing_and_hand_on_what_they_are_given():
 
 
 @every_case
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("shape", "jit"), WALKS)
 def test_a_walk_is_projected_as_if_each_step_were_the_first(case, shape, jit):
     w = weights(case, "float32", shape)
     rng, carried, some = np.random.default_rng(1), zeros(case, w), False

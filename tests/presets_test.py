@@ -69,7 +69,7 @@ def kernels(directory) -> list[np.ndarray]:
 CUBIC = ["--schedule=polynomial", "--initial_value=0", "--end=80%", "--train_steps=60", "--run_dir=run"]
 
 
-@pytest.mark.parametrize("group", [None, "tensor", "network"])
+@pytest.mark.parametrize("group", [None, pytest.param("tensor", marks=pytest.mark.slow), "network"])
 def test_a_cubic_ramp_ends_at_the_exact_share(tmp_path, group):
     flags = ["--constraint=topk", "--sparsity=0.9", *CUBIC, *([f"--group={group}"] if group else [])]
     processes.succeed(*flags, cwd=tmp_path)
