@@ -9,7 +9,7 @@ import io
 import numpy as np
 import pytest
 
-from scripts import contests, operations, processes
+from scripts import contests, operations, opponents, processes
 from scripts.opponents import Fit, Floor, Ours
 from trainer.config import Config
 
@@ -89,6 +89,19 @@ def test_contestants_learn_alike(optimizer):
         assert all(norm.max() <= 2.0 + 1e-5 for norm in norms)
         assert np.mean(norms[1]) == pytest.approx(np.mean(norms[0]), rel=0.2)
         assert np.mean(norms[2]) == pytest.approx(np.mean(norms[0]), rel=0.2)
+
+
+def test_fit_is_timed_over_the_steps_that_it_makes(monkeypatch):
+    """Keras makes whole calls, whatever the length of the epoch."""
+
+    class Minute(opponents.Clock):
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds = 60.0
+
+    monkeypatch.setattr(opponents, "Clock", Minute)
+    fit = Fit(dataclasses.replace(contests.LONG, model="logistic", model_options={}), 10, False)
+    assert fit.run(25) == 2.0
+    assert int(fit._model.optimizer.iterations.numpy()) == 30
 
 
 @dataclasses.dataclass
