@@ -68,10 +68,10 @@ def assert_same_points(directory: pathlib.Path, other: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("model", "replicas"),
     [
-        ("mlp", 1),
-        ("convnet", 2),
-        pytest.param("mlp", 2, marks=pytest.mark.slow),
+        ("mlp", 2),
+        pytest.param("mlp", 1, marks=pytest.mark.slow),
         pytest.param("convnet", 1, marks=pytest.mark.slow),
+        pytest.param("convnet", 2, marks=pytest.mark.slow),
     ],
 )
 def test_interrupted_anywhere_and_continued(tmp_path, model, replicas):

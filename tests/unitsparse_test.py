@@ -1,5 +1,6 @@
 """Tests of kernels with few units."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -13,7 +14,10 @@ from tests.oracles import DTYPES, bits
 UnitSparse = REGISTRY["unitsparse"]
 
 
-def modes(constraint):
+@functools.cache
+def modes(sparsity, **options):
+    """Eager, in a graph and by XLA, which one trace does for all weights of a shape."""
+    constraint = UnitSparse(sparsity, **options)
     return constraint, tf.function(constraint), tf.function(constraint, jit_compile=True)
 
 
@@ -55,7 +59,7 @@ def test_units_that_differ_by_order_and_sign_are_ties(dtype, scale):
     column = column.astype(DTYPES[dtype])
     w = np.stack([rng.permutation(column) * rng.choice([-1, 1], 500).astype(column.dtype) for _ in range(9)], axis=1)
     w[:, 4] = 0
-    for project in modes(UnitSparse(0.5)):
+    for project in modes(0.5):
         p = project(w).numpy()
         np.testing.assert_array_equal(np.any(bits_of_columns(p), axis=0), [1, 1, 1, 1, 0, 1, 0, 0, 0])
         np.testing.assert_array_equal(bits(p[:, [0, 1, 2, 3, 5]]), bits(w[:, [0, 1, 2, 3, 5]]))
@@ -74,7 +78,7 @@ def test_one_weight_of_the_last_place_decides(dtype):
     w = np.repeat(rng.uniform(0.5, 1, (20, 1)), 6, axis=1).astype(DTYPES[dtype])
     w[7, 4] = np.nextafter(w[7, 4], DTYPES[dtype](2))
     w[0, 4] = -w[0, 4]
-    for project in modes(UnitSparse(0.8)):
+    for project in modes(0.8):
         np.testing.assert_array_equal(np.any(project(w).numpy() != 0, axis=0), np.arange(6) == 4)
 
 
@@ -100,8 +104,7 @@ def test_many_float32_weights(kind, sparsity):
         expected = w
     if kind in ("few", "feasible") and np.count_nonzero(np.any(w, axis=0)) <= 20 - round(sparsity * 20):
         expected = w
-    constraint = UnitSparse(sparsity)
-    for project in modes(constraint):
+    for project in modes(sparsity):
         p = project(w).numpy()
         np.testing.assert_array_equal(bits(p), bits(expected))
         np.testing.assert_array_equal(bits(project(p)), bits(p))
@@ -111,7 +114,7 @@ def test_each_matrix_loses_a_share_of_its_own_units():
     w = np.random.default_rng(4).standard_normal((30, 3, 20)).astype(np.float32)
     w[:, 1] *= 1e-20
     w[5, 2, 3] = np.nan
-    for project in modes(UnitSparse(0.7, each=1)):
+    for project in modes(0.7, each=1):
         p = project(w).numpy()
         for place in range(2):
             np.testing.assert_array_equal(bits(p[:, place]), bits(UnitSparse(0.7)(w[:, place])))
