@@ -128,9 +128,13 @@ def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
     with start([sabotage.point(f"trainer.checkpoints:{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:
         os.waitid(os.P_PID, first.pid, os.WSTOPPED)
-        before = processes.listing(tmp_path)
-        refused(tmp_path, first.pid)
-        assert processes.listing(tmp_path) == before
+        try:
+            before = processes.listing(tmp_path)
+            refused(tmp_path, first.pid)
+            assert processes.listing(tmp_path) == before
+        except BaseException:
+            first.kill()  # Or it would be waited for without end.
+            raise
         # The first goes on as if nothing had been.
         first.send_signal(signal.SIGCONT)
         first.send_signal(signal.SIGTERM)
