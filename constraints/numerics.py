@@ -65,7 +65,7 @@ def rarely(function: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
     in every step; kept as a function, a branch is one operation.
     """
     if tf.executing_eagerly():
-        return function
+        return function  # There is no graph to keep it out of, and each call would trace it anew.
     return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 
