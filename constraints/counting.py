@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from constraints import numerics
-from constraints.passes import column_totals, compiled, some_rows
+from constraints.passes import between_passes, column_totals, compiled, some_rows, whole_or_parts
 
 _INFINITY = 0x7F800000
 # Thirds of what 32 bits hold are gone through in twenty passes, and not every other pass can do worse.
@@ -137,12 +137,12 @@ def _equal(w: tf.Tensor, cut: Cut, tied: tf.Tensor) -> tf.Tensor:
     return tf.equal(numerics.magnitude_bits(w), cut.bits) & tied
 
 
-@compiled
+@whole_or_parts
 def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before: tf.Tensor) -> Cut:
     def reach(*bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
         def terms(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
             magnitude = numerics.magnitude_bits(rows)
-            return tuple(tf.cast(magnitude >= least, tf.float32) for least in bits)
+            return tuple(magnitude >= least for least in bits)
 
         return column_totals(w, terms)
 
@@ -161,7 +161,8 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before:
     def going(between: _Between) -> tf.Tensor:
         return finite & (between.reach_low > kept) & (between.high - between.low > 1)
 
-    def step(passes: tf.Tensor, slow: tf.Tensor, between: _Between) -> tuple[tf.Tensor, tf.Tensor, _Between]:
+    @between_passes
+    def places(slow: tf.Tensor, between: _Between) -> tuple[tf.Tensor, tf.Tensor]:
         inside = between.reach_low - between.reach_high
         gap = tf.cast(between.high - between.low, tf.float64)
         share = (between.reach_low - kept) / tf.maximum(inside, 1.0)
@@ -171,19 +172,31 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before:
             further = tf.cast(gap * tf.where(slow, tf.constant(third, tf.float64), place), tf.int32)
             return between.low + tf.clip_by_value(further, 1, tf.maximum(between.high - between.low - 1, 1))
 
-        first, second = at(share - spread, 1.0 / 3.0), at(share + spread, 2.0 / 3.0)
-        after = narrowed(between, *zip((first, second), reach(first, second), strict=True))
-        return passes + 1, after.reach_low - after.reach_high > 0.5 * inside, after
+        return at(share - spread, 1.0 / 3.0), at(share + spread, 2.0 / 3.0)
+
+    @between_passes
+    def onwards(
+        between: _Between, bits: tuple[tf.Tensor, ...], counts: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor, _Between]:
+        after = narrowed(between, *zip(bits, counts, strict=True))
+        slow = after.reach_low - after.reach_high > 0.5 * (between.reach_low - between.reach_high)
+        return tf.reduce_any(going(after)), slow, after
+
+    def step(
+        passes: tf.Tensor, _: tf.Tensor, slow: tf.Tensor, between: _Between
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, _Between]:
+        bits = places(slow, between)
+        return passes + 1, *onwards(between, bits, reach(*bits))
 
     over, from_low, from_high = reach(tf.constant(_INFINITY), low, high)
     finite = over <= 0.0
     zero = tf.zeros(w.shape[1:], tf.int32)
     whole = _Between(zero, zero + _INFINITY, tf.fill(w.shape[1:], tf.constant(w.shape[0], tf.float64)), over)
-    between = narrowed(whole, (low, from_low), (high, from_high))
-    _, _, between = tf.while_loop(
-        lambda passes, _, between: tf.reduce_any(going(between)) & (passes < _MAX_PASSES),
+    wanted, _, between = onwards(whole, (low, high), (from_low, from_high))
+    _, _, _, between = tf.while_loop(
+        lambda passes, wanted, *_: wanted & (passes < _MAX_PASSES),
         step,
-        (0, tf.zeros(w.shape[1:], tf.bool), between),
+        (0, wanted, tf.zeros(w.shape[1:], tf.bool), between),
     )
     # So far again, and as much to spare; as numbers of bits, which float32 rounds but does not lose.
     further = tf.cast(2 * tf.minimum(tf.abs(between.low - before), _MOST // 2), tf.float32)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from constraints.passes import column_totals, some_rows
+from constraints.passes import between_passes, column_totals, some_rows
 
 # No input that is met takes more than eight.
 _MAX_PASSES = 60
@@ -51,7 +51,7 @@ class Threshold(NamedTuple):
 def threshold(
     w: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor], bound: tf.Tensor, lowest: tf.Tensor, start: tf.Tensor
 ) -> Threshold:
-    """Finds t with sum(max(x - t, 0)) = bound for each column, for a compiled function.
+    """Finds t with sum(max(x - t, 0)) = bound for each column, for a function made by `passes.whole_or_parts`.
 
     Newton's method: the sum is convex and decreasing in t, so a step from anywhere ends at or below the solution, and
     from there on t only grows. Each step starts at a float32 number; once the step leads to no further one, no entry
@@ -70,15 +70,18 @@ def threshold(
     """
     floor = _not_above(lowest)
 
-    def newton(w: tf.Tensor, t: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def over(w: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def terms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = value(rows)
-            # The larger of two numbers is NaN if one is, so that NaN is in the sum.
-            over = tf.cast(tf.maximum(rows, t), tf.float64) - tf.cast(t, tf.float64)
-            return over, tf.cast(rows > t, tf.float32)
+            # Of what is not above t, so that NaN is in the sum.
+            below = rows <= t
+            excess = tf.cast(rows, tf.float64) - tf.cast(t, tf.float64)
+            return tf.where(below, tf.zeros_like(excess), excess), ~below
 
-        over, count = column_totals(w, terms)
-        return (over - bound) / tf.maximum(count, 1.0), count
+        return column_totals(w, terms)
+
+    def to_go(total: tf.Tensor, count: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
+        return (total - bound) / tf.maximum(count, 1.0)
 
     def moved(t: tf.Tensor, by: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         return tf.where(count > 0.0, tf.maximum(_not_above(tf.cast(t, tf.float64) + by), floor), floor)
@@ -86,8 +89,8 @@ def threshold(
     def guess(
         passes: tf.Tensor, _: tf.Tensor, t: tf.Tensor, sample: tf.Tensor, bound: tf.Tensor, doubt: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        low, count = newton(sample, t, bound)
-        low -= doubt * bound / tf.maximum(count, 1.0) ** 1.5
+        total, count = over(sample, t)
+        low = to_go(total, count, bound) - doubt * bound / tf.maximum(count, 1.0) ** 1.5
         further = moved(t, low, count)
         return passes + 1, tf.reduce_any(further > t), further, sample, bound, doubt
 
@@ -96,8 +99,11 @@ def threshold(
         state = 0, wanted, t, sample, bound, tf.constant(doubt, tf.float64)
         return tf.while_loop(lambda passes, moving, *_: moving & (passes < 16), guess, state)[2]
 
-    def step(passes: tf.Tensor, _: tf.Tensor, at: _At, before: _At) -> tuple[tf.Tensor, tf.Tensor, _At, _At]:
-        low, count = newton(w, at.t, bound)
+    @between_passes
+    def onwards(
+        passes: tf.Tensor, at: _At, before: _At, total: tf.Tensor, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, _At, _At]:
+        low = to_go(total, count, bound)
         further = moved(at.t, low, count)
         # Below the solution only rounding leads back, and no further than it can be known.
         moving = tf.math.is_finite(low) & tf.where(at.below, further > at.t, tf.not_equal(further, at.t))
@@ -109,33 +115,50 @@ def threshold(
         ahead = _At(tf.where(moving, further, at.t), low, count, ~curved)
         return passes + 1, tf.reduce_any(moving), ahead, here
 
-    def begun(t: tf.Tensor) -> tuple[_At, _At, tf.Tensor]:
-        low, count = newton(w, t, bound)
+    def step(passes: tf.Tensor, _: tf.Tensor, at: _At, before: _At) -> tuple[tf.Tensor, tf.Tensor, _At, _At]:
+        return onwards(passes, at, before, *over(w, at.t))
+
+    @between_passes
+    def first_step(t: tf.Tensor, total: tf.Tensor, count: tf.Tensor) -> tuple[_At, _At, tf.Tensor]:
+        low = to_go(total, count, bound)
         further = moved(t, low, count)
         moving = tf.math.is_finite(low) & tf.not_equal(further, t)
         first = _At(t, low, count, tf.zeros(lowest.shape, tf.bool))
         return first, _At(tf.where(moving, further, t), low, count, tf.ones(lowest.shape, tf.bool)), moving
 
+    def begun(t: tf.Tensor) -> tuple[_At, _At, tf.Tensor]:
+        return first_step(t, *over(w, t))
+
     def from_the_last() -> tuple[tf.Tensor, ...]:
         first, second, moving = begun(tf.where(tf.math.is_finite(start), tf.maximum(start, floor), floor))
         return tf.constant(1), tf.reduce_any(moving), second, first
 
-    def from_a_sample() -> tuple[tf.Tensor, ...]:
+    @between_passes
+    def by_a_sample(w: tf.Tensor) -> tf.Tensor:
         sample = some_rows(w)
         share = sample.shape[0] / w.shape[0]
-        if share == 1.0:
-            first, second, moving = begun(floor)
-            return tf.constant(1), tf.reduce_any(moving), second, first
         t = guessed(tf.constant(True), floor, sample, tf.fill(lowest.shape, bound * share), _DOUBT)
-        first, second, moving = begun(tf.where(tf.math.is_finite(t), t, floor))
+        return tf.where(tf.math.is_finite(t), t, floor)
+
+    @between_passes
+    def second_guess(w: tf.Tensor, first: _At, second: _At, moving: tf.Tensor) -> _At:
+        sample = some_rows(w)
+        share = sample.shape[0] / w.shape[0]
         # What is left to go is told by the whole, how far that is by the sample: better than by either.
-        mean, entries = newton(sample, first.t, tf.zeros([], tf.float64))
-        rest = mean * tf.maximum(entries, 1.0) - first.low * tf.maximum(first.count, 1.0) * share
+        total, entries = over(sample, first.t)
+        rest = total - first.low * tf.maximum(first.count, 1.0) * share
         sampled = moving & (rest > 0.0)
         t = guessed(
             tf.reduce_any(moving), tf.minimum(first.t, second.t), sample, tf.where(sampled, rest, bound * share), 0.0
         )
-        second = _At(tf.where(sampled, t, second.t), second.low, second.count, second.below & ~sampled)
+        return _At(tf.where(sampled, t, second.t), second.low, second.count, second.below & ~sampled)
+
+    def from_a_sample() -> tuple[tf.Tensor, ...]:
+        if some_rows(w).shape[0] == w.shape[0]:
+            first, second, moving = begun(floor)
+        else:
+            first, second, moving = begun(by_a_sample(w))
+            second = second_guess(w, first, second, moving)
         return tf.constant(1), tf.reduce_any(moving), second, first
 
     _, moving, at, _ = tf.while_loop(

@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint
 from constraints.excess import Threshold, threshold
 from constraints.fields import hyperparameter
-from constraints.passes import compiled
+from constraints.passes import compiled, whole_or_parts
 from constraints.threshold import onto_simplex, pulled_back
 
 # Bounds, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
@@ -86,7 +86,7 @@ class L1Ball(Constraint):
         return numerics.l1(tf.cast(w, tf.float64)) >= self.value("max_value") * (1.0 - 1e-6)
 
 
-@compiled
+@whole_or_parts
 def _threshold(w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor) -> Threshold:
     return threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from constraints import excess, numerics, threshold
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
-from constraints.passes import column_totals, compiled
+from constraints.passes import column_totals, compiled, whole_or_parts
 
 # Totals, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
 _USUAL_TOTAL = 2.0**-60, 2.0**100
@@ -88,10 +88,10 @@ def _on_simplex(sum_: tf.Tensor, below_zero: tf.Tensor, size: int, total: tf.Ten
     return (tf.abs(sum_ - total) <= threshold.rounding(size, total, dtype)) & (below_zero <= 0.0)
 
 
-@compiled
+@whole_or_parts
 def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor]:
     """The thresholds, and bool [groups], which columns stay as they are."""
-    sums, negative = column_totals(w, lambda rows: (rows, tf.cast(rows < 0.0, tf.float32)))
+    sums, negative = column_totals(w, lambda rows: (tf.cast(rows, tf.float64), rows < 0.0))
     finite = tf.math.is_finite(sums)
     # All weights together lie above the mean's excess; a little less, as rounding may have raised it.
     mean = tf.where(finite, sums - total, 0.0) / w.shape[0]
