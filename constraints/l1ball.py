@@ -11,7 +11,7 @@ from constraints import numerics
 from constraints.base import Constraint
 from constraints.excess import Threshold, threshold
 from constraints.fields import hyperparameter
-from constraints.passes import compiled, whole_or_parts
+from constraints.passes import between_passes, compiled, whole_or_parts
 from constraints.threshold import onto_simplex, pulled_back
 
 # Bounds, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
@@ -66,18 +66,13 @@ class L1Ball(Constraint):
     def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if w.dtype != tf.float32 or numerics.few(w):
             return super().nearest(w), carried
-        bound = self.value("max_value")
-        cut = _threshold(w, bound, carried[0])
-        stays = ~cut.finite | (cut.total * cut.count <= bound * numerics.slack(w.shape[0]))
-        # Next to lesser bounds, subnormals could count; next to such sums, float64 would need to know the largest.
-        usual = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1]) & cut.found
-        usual &= tf.reduce_all(stays | (cut.total * cut.count <= bound * _USUAL_RATIO))
+        cut, stays, usual, inside = _threshold(w, self.value("max_value"), carried[0])
 
         def moved() -> tf.Tensor:
             exactly = numerics.rarely(lambda: super(L1Ball, self).nearest(w))
             return tf.cond(usual, lambda: _shrunk(w, cut, stays), exactly)
 
-        return tf.cond(usual & tf.reduce_all(stays), lambda: w, moved), cut.carried
+        return tf.cond(inside, lambda: w, moved), cut.carried
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.l1(x)
@@ -87,13 +82,25 @@ class L1Ball(Constraint):
 
 
 @whole_or_parts
-def _threshold(w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor) -> Threshold:
-    return threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
+def _threshold(
+    w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor
+) -> tuple[Threshold, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Where columns are cut; bool [groups], which stay; bool scalars: whether a cut will do, and then all stay."""
+    cut = threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
+    return cut, *between_passes(_judged)(cut, bound, w.shape[0])
+
+
+def _judged(cut: Threshold, bound: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    sums = cut.total * cut.count
+    stays = ~cut.finite | (sums <= bound * numerics.slack(size))
+    # Next to lesser bounds, subnormals could count; next to such sums, float64 would need to know the largest.
+    usual = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1]) & cut.found
+    usual &= tf.reduce_all(stays | (sums <= bound * _USUAL_RATIO))
+    return stays, usual, usual & tf.reduce_all(stays)
 
 
 @compiled
 def _shrunk(w: tf.Tensor, cut: Threshold, stays: tf.Tensor) -> tf.Tensor:
-    """What exceeds the threshold, with the weights' signs, but for the columns that stay: float32 [size, groups]."""
-    excess = cut.excess(tf.abs(w))
-    signed = tf.sign(tf.cast(w, tf.float64)) * excess
-    return tf.where(stays, w, numerics.toward_zero(tf.where(excess > 0.0, signed, 0.0), w.dtype))
+    # Rounded while it has no sign, which is one of the bits.
+    magnitude = numerics.toward_zero(tf.maximum(cut.excess(tf.abs(w)), 0.0), w.dtype)
+    return tf.where(stays, w, numerics.with_sign(magnitude, w))

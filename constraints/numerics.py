@@ -288,6 +288,14 @@ def toward_zero(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return _step_bits(x, dtype, -1) if dtype == tf.float16 else _clear_bits(x, dtype, _NUDGE_ULPS)
 
 
+def with_sign(magnitude: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+    """Magnitudes with the signs of weights, 0.0 where they are 0: floats of one shape and type."""
+    integer = _INTEGERS[w.dtype]
+    sign = tf.bitwise.bitwise_and(tf.bitcast(w, integer), tf.constant(integer.min, integer))
+    signed = tf.bitcast(tf.bitwise.bitwise_or(tf.bitcast(magnitude, integer), sign), w.dtype)
+    return tf.where(magnitude > 0.0, signed, tf.zeros_like(w))
+
+
 def away_from_zero(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Rounds float64 to the nearest number of the type that is not smaller in magnitude, so that no norm shrinks."""
     if dtype == tf.float64:

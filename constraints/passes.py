@@ -21,7 +21,7 @@ _LANES = 2048
 _WIDE = 1 << 16
 # Rows that one count may go through: two of them share 32 bits.
 _COUNTED = 1 << 15
-# Weights from which parts pay, and into how many a pass is cut. Not as many as there are cores, as sums would round
+# Weights from which parts pay, and into how many a pass is cut: not as many as there are cores, as sums would round
 # differently on another machine.
 _SEVERAL, _PARTS = 1 << 20, 4
 

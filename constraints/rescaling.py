@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from constraints import numerics
 from constraints.base import Constraint
-from constraints.passes import compiled, squares
+from constraints.passes import between_passes, compiled, in_parts, squares
 
+# Weights from which compiled passes are faster than TensorFlow's own.
+_WORTHWHILE = 1 << 14
 # Factors beyond these could make a float32 product overflow, or flush it to zero, that float64 holds.
 _USUAL = 2.0**-60, 2.0**60
 
@@ -87,7 +89,7 @@ class Rescaling(Constraint):
     def nearest(self, w: tf.Tensor) -> tf.Tensor:
         if w.dtype != tf.float32 or numerics.few(w):
             return super().nearest(w)
-        if numerics.many(w):
+        if w.shape.num_elements() >= _WORTHWHILE:
             return self._scaled(w)
         inside = None if numerics.in_xla() else self.surely_inside(*numerics.l2_estimate(w))
         if inside is None:
@@ -97,12 +99,16 @@ class Rescaling(Constraint):
 
     def _scaled(self, w: tf.Tensor) -> tf.Tensor:
         size = w.shape[0]
-        norm = tf.sqrt(squares(w))
-        at_zero = (norm == 0.0) & (self.origin(size) > 0.0)
-        factor = tf.where(at_zero, tf.zeros_like(norm), self.factor(norm, size, w.dtype))
-        origin, sphere = self.origin(size) * max(size, 1) ** -0.5, self.sphere(size, w.dtype)
-        moved = numerics.rarely(lambda: _product(w, factor, origin, sphere))
-        return tf.cond(tf.reduce_all(tf.equal(factor, 1.0)), lambda: w, moved)
+
+        def scales(w: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            norm, origin = tf.sqrt(squares(w)), self.origin(size)
+            factor = self.factor(norm, size, w.dtype)
+            factor = tf.where((norm == 0.0) & (origin > 0.0), tf.zeros_like(norm), factor)
+            inside = tf.reduce_all(tf.equal(factor, 1.0))
+            return inside, factor, origin * max(size, 1) ** -0.5, self.sphere(size, w.dtype)
+
+        inside, *how = (scales if in_parts(w) else between_passes(scales))(w)
+        return tf.cond(inside, lambda: w, numerics.rarely(lambda: _product(w, *how)))
 
     def _multiplied(self, w: tf.Tensor) -> tf.Tensor:
         size = w.shape[0]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from constraints import excess, numerics, threshold
 from constraints.base import Constraint
 from constraints.fields import hyperparameter
-from constraints.passes import column_totals, compiled, whole_or_parts
+from constraints.passes import between_passes, column_totals, compiled, whole_or_parts
 
 # Totals, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
 _USUAL_TOTAL = 2.0**-60, 2.0**100
@@ -61,11 +61,7 @@ class Simplex(Constraint):
     def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if w.dtype != tf.float32 or numerics.few(w):
             return self.by_formula(w), carried
-        total = self.value("total")
-        cut, stays = _threshold(w, total, carried[0])
-        # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
-        usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
-        usual &= tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
+        cut, stays, usual = _threshold(w, self.value("total"), carried[0])
         exactly = numerics.rarely(lambda: self.by_formula(w))
         return tf.cond(usual, lambda: _cut_off(w, cut, stays), exactly), cut.carried
 
@@ -89,14 +85,25 @@ def _on_simplex(sum_: tf.Tensor, below_zero: tf.Tensor, size: int, total: tf.Ten
 
 
 @whole_or_parts
-def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor]:
-    """The thresholds, and bool [groups], which columns stay as they are."""
+def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor, tf.Tensor]:
+    """Where columns are cut; bool [groups], which stay; bool scalar, whether a cut will do."""
     sums, negative = column_totals(w, lambda rows: (tf.cast(rows, tf.float64), rows < 0.0))
-    finite = tf.math.is_finite(sums)
-    # All weights together lie above the mean's excess; a little less, as rounding may have raised it.
-    mean = tf.where(finite, sums - total, 0.0) / w.shape[0]
-    stays = ~finite | _on_simplex(sums, negative, w.shape[0], total, w.dtype)
-    return excess.threshold(w, lambda rows: rows, total, mean - tf.abs(mean) * 2.0**-40, start), stays
+
+    def lowest(sums: tf.Tensor, negative: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        finite = tf.math.is_finite(sums)
+        # All weights together lie above the mean's excess; a little less, as rounding may have raised it.
+        mean = tf.where(finite, sums - total, 0.0) / w.shape[0]
+        stays = ~finite | _on_simplex(sums, negative, w.shape[0], total, w.dtype)
+        return mean - tf.abs(mean) * 2.0**-40, stays
+
+    def judged(cut: excess.Threshold, stays: tf.Tensor) -> tf.Tensor:
+        # Next to lesser totals, subnormals could count; next to such weights, float64 would need to know the largest.
+        usual = (total > _USUAL_TOTAL[0]) & (total < _USUAL_TOTAL[1]) & cut.found
+        return usual & tf.reduce_all(stays | (tf.abs(cut.total) * cut.count <= total * _USUAL_RATIO))
+
+    least, stays = between_passes(lowest)(sums, negative)
+    cut = excess.threshold(w, lambda rows: rows, total, least, start)
+    return cut, stays, between_passes(judged)(cut, stays)
 
 
 @compiled

@@ -22,7 +22,13 @@ PADDING = -1
 
 
 class Source(Protocol):
-    """Where batches come from; `arrays` is passed to the compiled functions, for every replica its own copy."""
+    """Where batches come from; `arrays` is passed to the compiled functions, for every replica its own copy.
+
+    Attributes:
+      indexed: whether a batch follows from its step alone, so that it may be asked for early, and again.
+    """
+
+    indexed: bool
 
     @property
     def arrays(self) -> Any:
@@ -56,6 +62,8 @@ def source(split: data.Split, batch_size: int, seed: int, strategy: tf.distribut
 
 class InMemory:
     """Examples held in memory and indexed by a permutation of each epoch that seed and epoch alone determine."""
+
+    indexed = True
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
         self._arrays = strategy.experimental_distribute_values_from_function(
@@ -112,6 +120,8 @@ class InMemory:
 
 class Streamed:
     """Examples read from disk, shuffled through a buffer."""
+
+    indexed = False
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
         del strategy

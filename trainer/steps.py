@@ -124,29 +124,41 @@ class Steps:
     ) -> Chunk:
         empty = tf.zeros([self._projector.num_rows(), self._projector.width()], tf.float64)
 
+        begun = tf.convert_to_tensor(self._optimizer.iterations)
+        early = self._train_source.indexed
+
         def step(
-            i: tf.Tensor, totals: tf.Tensor, count: tf.Tensor, in_a_row: tf.Tensor, _: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            batch = self._train_source.train_batch(arrays, tf.convert_to_tensor(self._optimizer.iterations))
-            results = self._strategy.run(
-                self._train_replica, args=(arrays, batch, measure & tf.equal(i, num_steps - 1))
-            )
+            i: tf.Tensor, totals: tf.Tensor, count: tf.Tensor, in_a_row: tf.Tensor, _: tf.Tensor, fetched: Any
+        ) -> tuple[Any, ...]:
+            # The next step's examples, while this step is busy; nothing here waits for them, nor they for the weights.
+            ahead = self._fetch(arrays, begun + i + 1) if early else ()
+            batches = fetched if early else self._fetch(arrays, begun + i)
+            results = self._strategy.run(self._train_replica, args=(batches, measure & tf.equal(i, num_steps - 1)))
             # Summed over replicas already, or equal on all of them: one speaks for all.
             sums, bad, measured = (self._strategy.experimental_local_results(result)[0] for result in results)
             totals += tf.cast(sums, tf.float64)
-            return i + 1, totals, count + bad, (in_a_row + 1) * bad, measured
+            return i + 1, totals, count + bad, (in_a_row + 1) * bad, measured, ahead
 
         start = tf.zeros([], tf.int64)
-        made, totals, count, in_a_row, measures = tf.while_loop(
-            lambda i, _, count, in_a_row, measured: (i < num_steps) & (in_a_row < self._max_nonfinite),
+        made, totals, count, in_a_row, measures, _ = tf.while_loop(
+            lambda i, _, count, in_a_row, *rest: (i < num_steps) & (in_a_row < self._max_nonfinite),
             step,
-            [start, totals, nonfinite[0], nonfinite[1], empty],
+            [start, totals, nonfinite[0], nonfinite[1], empty, self._fetch(arrays, begun) if early else ()],
         )
         used = tf.convert_to_tensor(self._optimizer.iterations) - 1
         return Chunk(totals, tf.stack([count, in_a_row, made]), measures, self._optimizer._learning_rate(used))
 
-    def _train_replica(self, arrays: Any, batch: Any, measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        features, labels, _ = self._train_source.take(arrays, batch)
+    def _fetch(self, arrays: Any, step: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], ...]:
+        """Every replica's features and labels of a step, in the order of the replicas."""
+        batch = self._train_source.train_batch(arrays, step)
+        features, labels, _ = self._strategy.run(self._train_source.take, args=(arrays, batch))
+        each = (self._strategy.experimental_local_results(values) for values in (features, labels))
+        return tuple(zip(*each, strict=True))
+
+    def _train_replica(
+        self, batches: Sequence[tuple[tf.Tensor, tf.Tensor]], measure: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        features, labels = batches[_replica()]
         before = [tf.convert_to_tensor(variable) for variable in self._statistics]
         sums, gradients = self._learn()(features, labels)
         context = tf.distribute.get_replica_context()
@@ -177,8 +189,7 @@ class Steps:
         """The calling replica's `_gradients`, compiled by XLA if so chosen."""
         if not self.jit:
             return self._gradients
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        number = int(tf.get_static_value(replica)) if tf.is_tensor(replica) else replica
+        number = _replica()
         # One for each: its trace holds that replica's copies of the variables.
         if number not in self._jitted:
             self._jitted[number] = tf.function(self._gradients, jit_compile=True, autograph=False)
@@ -209,3 +220,9 @@ class Steps:
         logits = self._model(features, training=False)
         loss = tf.reduce_sum(weights * losses.cross_entropy(labels, logits))
         return tf.stack([loss, tf.reduce_sum(weights * losses.hits(labels, logits)), tf.reduce_sum(weights)])
+
+
+def _replica() -> int:
+    """The number of the replica that asks."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return int(tf.get_static_value(replica)) if tf.is_tensor(replica) else replica
