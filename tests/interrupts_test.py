@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -54,3 +56,24 @@ def test_without_a_signal_the_handlers_come_back(error):
         if error:
             raise error
     assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_while_the_main_thread_is_busy_another_one_hears_the_signal(number):
+    halted, names = threading.Event(), []
+    with interrupts.listen(lambda: (names.append(interrupt.name), halted.set())) as interrupt:
+        code = f"import os, time; time.sleep(0.3); os.kill({os.getpid()}, {number:d})"
+        sender = subprocess.Popen([sys.executable, "-c", code])
+        # One C call, which no handler of Python interrupts, as that of a compiled loop.
+        ctypes.CDLL(None).sleep(1)
+        sender.wait()
+    assert names == [number.name]
+
+
+def test_the_file_descriptors_and_the_thread_are_given_back():
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(3):
+        with interrupts.listen():
+            pass
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert signal.set_wakeup_fd(-1) == -1

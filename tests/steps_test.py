@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -244,3 +247,31 @@ def test_evaluation_is_the_mean_over_all_examples_and_changes_nothing(replicas):
     np.testing.assert_allclose([result["loss"], result["accuracy"]], expected[[0, 2]], rtol=1e-6)
     assert tiny.same_bits(parts.state(), before)
     assert 0 < result["accuracy"] < 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_halt_ends_a_chunk_within_a_step(replicas, streamed):
+    memory = tiny.split()
+    train = tiny.streamed(memory) if streamed else memory
+    parts = tiny.parts(MAXNORM, replicas=replicas, total_steps=10**9, memory=memory, train=train)
+    parts.source.seek(0)
+    parts.train(1)
+    then = []
+
+    def halt() -> None:
+        while int(parts.optimizer.iterations.numpy()) < 20:
+            time.sleep(0.001)
+        parts.steps.halt()
+        then.append(int(parts.optimizer.iterations.numpy()))
+
+    thread = threading.Thread(target=halt)
+    thread.start()
+    chunk = parts.train(10**9)
+    thread.join()
+    made = int(chunk.nonfinite[2])
+    assert int(parts.optimizer.iterations.numpy()) == 1 + made
+    assert int(chunk.totals[3]) == made
+    # The step it came in, and one that had begun.
+    assert then[0] <= 1 + made <= then[0] + 2
+    assert int(parts.train(10).nonfinite[2]) == 0

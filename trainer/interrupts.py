@@ -1,11 +1,12 @@
-"""Turns SIGINT and SIGTERM into a wish to stop that the loop reads between chunks, and into an exit before that."""
+"""Turns SIGINT and SIGTERM into a wish to stop that training reads after each step, and into an exit before that."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 # os.EX_TEMPFAIL: stopped by a signal, to be continued.
@@ -48,21 +49,41 @@ def leave_when_asked() -> None:
 
 
 @contextlib.contextmanager
-def listen() -> Iterator[Interrupt]:
+def listen(halt: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
     """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short.
 
     Once a signal has come, both are ignored after the block as well: the process is about to end, and one that hits it
     on the way must not change its exit code.
+
+    Args:
+      halt: called at each signal, in another thread and at once, where the main thread would only hear of it when its
+        call of the compiled loop has ended.
     """
     interrupt = Interrupt()
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
 
     def note(number: int, frame: object) -> None:
         del frame
         interrupt.name = interrupt.name or signal.Signals(number).name
 
+    def watch() -> None:
+        while number := os.read(heard, 1):
+            if number[0] in _NUMBERS:
+                # First the reason, then the halt: whoever notices the one finds the other.
+                note(number[0], None)
+                halt()
+
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
     previous = {number: signal.signal(number, note) for number in _NUMBERS}
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    watcher.start()
     try:
         yield interrupt
     finally:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if interrupt.asked() else handler)
+        signal.set_wakeup_fd(before)
+        os.close(told)
+        watcher.join()
+        os.close(heard)

@@ -11,8 +11,8 @@ import numpy as np
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
 
-# A signal is heard between chunks, so no chunk should take longer than this, in seconds, nor the first two have more
-# steps than that: before and during the first, which is compiled, nobody knows the speed.
+# Progress is told between chunks, so no chunk should take longer than this, in seconds, nor the first two have more steps
+# than that: before and during the first, which is compiled, nobody knows the speed.
 LONGEST_CHUNK = 1.0
 FIRST_CHUNK = 10
 
@@ -58,7 +58,7 @@ def run(
     """Trains from `start` to `total_steps`, or until `stop`.
 
     Args:
-      steps: compiled training.
+      steps: compiled training; it may be halted within a chunk.
       state: holds the running totals.
       actions: in the order in which they are called when several are due.
       start: the step the weights are at.
@@ -83,7 +83,7 @@ def run(
         begun = clock()
         chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
         count, in_a_row, made = chunk.nonfinite.numpy().tolist()
-        if step > start:
+        if step > start and made:
             fitting = LONGEST_CHUNK * made / max(clock() - begun, 1e-9)
             most = max(1, min(steps_per_loop, int(fitting)))
         if in_a_row >= max_nonfinite:
@@ -91,8 +91,10 @@ def run(
             continue
         state.totals.assign(chunk.totals)
         state.nonfinite.assign([count, in_a_row])
-        step = chunk_end
+        step += made
         report(step)
+        if step < chunk_end:
+            break  # Halted, where no action is due.
         for action in actions:
             if action.due(step, last=step == total_steps) and (back := action.act(step, chunk)) is not None:
                 step = back

@@ -48,7 +48,7 @@ def _main(argv: list[str]) -> int:
     except Exception as error:
         return _failed(error)
     try:
-        with interrupts.listen() as interrupt:
+        with interrupts.listen(built.steps.halt) as interrupt:
             result = training.run(interrupt)
     except Exception as error:
         return _failed(error)

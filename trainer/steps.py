@@ -23,7 +23,7 @@ class Chunk(NamedTuple):
         the penalty and of the batches' accuracy, and the number of these steps.
       nonfinite: int64 [3]: how many steps of the run had a loss or a gradient that is not finite, how many of these
         were the last ones in a row, and how many steps this chunk made: fewer than asked for where it ended at the
-        limit.
+        limit, or was halted.
       measures: the projector's measures at the last step, zeros when they were not asked for.
       learning_rate: float32 scalar, the rate the last step used.
     """
@@ -80,6 +80,7 @@ class Steps:
             variable for variable in model.non_trainable_variables if variable.dtype.startswith("float")
         ]
         self.jit = jit
+        self._halted = tf.Variable(False, trainable=False)
         self._jitted: dict[int, Any] = {}
         # Control flow is written out, so nothing is left for AutoGraph to convert, which doubles the time of a trace.
         self._chunks = {jit: tf.function(self._train, autograph=False) for jit in (False, True)}
@@ -105,6 +106,13 @@ class Steps:
         # Tensors, not Python numbers: a number would be baked into the trace, and each new one would trace again.
         arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(nonfinite, tf.int64)
         return self._chunks[self.jit](*arguments, tf.constant(measure), self._train_source.arrays)
+
+    def halt(self) -> None:
+        """Ends the chunk under way after the step it is in, or the next, and every later one before its first step.
+
+        May be called from any thread.
+        """
+        self._halted.assign(True)
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss and accuracy over all evaluation examples."""
@@ -139,9 +147,15 @@ class Steps:
             totals += tf.cast(sums, tf.float64)
             return i + 1, totals, count + bad, (in_a_row + 1) * bad, measured, ahead
 
+        def going(i: tf.Tensor, _: tf.Tensor, count: tf.Tensor, in_a_row: tf.Tensor, *rest: Any) -> tf.Tensor:
+            # Known once the gradients are: what does not wait for that would be read whole steps early.
+            with tf.control_dependencies([in_a_row]):
+                halted = tf.convert_to_tensor(self._halted)
+            return (i < num_steps) & (in_a_row < self._max_nonfinite) & ~halted
+
         start = tf.zeros([], tf.int64)
         made, totals, count, in_a_row, measures, _ = tf.while_loop(
-            lambda i, _, count, in_a_row, *rest: (i < num_steps) & (in_a_row < self._max_nonfinite),
+            going,
             step,
             [start, totals, nonfinite[0], nonfinite[1], empty, self._fetch(arrays, begun) if early else ()],
         )
