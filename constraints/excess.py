@@ -145,7 +145,7 @@ def threshold(
         sample = some_rows(w)
         share = sample.shape[0] / w.shape[0]
         # What is left to go is told by the whole, how far that is by the sample: better than by either.
-        total, entries = over(sample, first.t)
+        total, _ = over(sample, first.t)
         rest = total - first.low * tf.maximum(first.count, 1.0) * share
         sampled = moving & (rest > 0.0)
         t = guessed(

@@ -82,9 +82,7 @@ class L1Ball(Constraint):
 
 
 @whole_or_parts
-def _threshold(
-    w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor
-) -> tuple[Threshold, tf.Tensor, tf.Tensor, tf.Tensor]:
+def _threshold(w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor) -> tuple[Threshold, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Where columns are cut; bool [groups], which stay; bool scalars: whether a cut will do, and then all stay."""
     cut = threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
     return cut, *between_passes(_judged)(cut, bound, w.shape[0])

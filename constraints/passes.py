@@ -8,6 +8,7 @@ are gone through in parts, which TensorFlow runs side by side.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def column_totals(w: tf.Tensor, terms: Callable[[tf.Tensor], tuple[tf.Tensor, ..
     ends = [part * size // _PARTS for part in range(_PARTS + 1)]
     parts = [
         compiled(functools.partial(_totals, terms=terms, first=first, end=end))(w)
-        for first, end in zip(ends[:-1], ends[1:], strict=True)
+        for first, end in itertools.pairwise(ends)
     ]
     return tuple(tf.add_n(part) for part in zip(*parts, strict=True))
 

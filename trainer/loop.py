@@ -11,8 +11,8 @@ import numpy as np
 from trainer.checkpoints import Progress as State
 from trainer.steps import Chunk, Steps
 
-# Progress is told between chunks, so no chunk should take longer than this, in seconds, nor the first two have more steps
-# than that: before and during the first, which is compiled, nobody knows the speed.
+# Progress is told between chunks, so no chunk should take longer than this, in seconds, nor the first two have more
+# steps than that: before and during the first, which is compiled, nobody knows the speed.
 LONGEST_CHUNK = 1.0
 FIRST_CHUNK = 10
 
