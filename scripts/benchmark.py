@@ -20,7 +20,7 @@ quiet.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts import contests, operations, processes, scale  # noqa: E402
+from scripts import contests, operations, processes, scale, scale_report  # noqa: E402
 from trainer.progress import say  # noqa: E402
 from trainer.table import table  # noqa: E402
 
@@ -38,7 +38,11 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="of the training contests those whose name holds this text")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
-    parser.add_argument("--plot", type=pathlib.Path, help="also draw them, as PNG (needs the extra `plots`)")
+    parser.add_argument(
+        "--plot",
+        type=pathlib.Path,
+        help="also draw them, as PNG: contests here, large tensors next to it in -scale (needs the extra `plots`)",
+    )
     arguments = parser.parse_args()
     parts = arguments.parts.split(",")
     unknown = set(parts) - set(PARTS)
@@ -64,9 +68,9 @@ def main() -> None:
         targets += processes.targets(figures["processes"])
     if "scale" in parts:
         figures["scale"] = scale.measure(arguments.quick)
-        say("\nprojections of large tensors\n" + scale.tables(figures["scale"])[0])
+        say("\nprojections of large tensors\n" + scale_report.tables(figures["scale"])[0])
         targets += [
-            [what, measured, contests.verdict(held)] for what, measured, held in scale.targets(figures["scale"])
+            [what, measured, contests.verdict(held)] for what, measured, held in scale_report.targets(figures["scale"])
         ]
     if "profile" in parts:
         figures["profile"] = operations.measure()
@@ -79,7 +83,7 @@ def main() -> None:
 
 
 def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
-    """Draws a bar for each contestant of each contest."""
+    """Draws a bar for each contestant of each contest, and the time of large tensors against their size."""
     try:
         import matplotlib as mpl
     except ImportError:
@@ -87,7 +91,11 @@ def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    if "scale" in figures:
+        scale_report.plot(figures["scale"], path.with_stem(f"{path.stem}-scale"))
     contests_ = {**figures.get("training", {}), **figures.get("costs", {})}
+    if not contests_:
+        return
     figure, axes = pyplot.subplots(len(contests_), 1, figsize=(9, 2.2 * len(contests_)), squeeze=False)
     for axis, (title, results) in zip(axes[:, 0], contests_.items(), strict=True):
         names = list(results)

@@ -28,24 +28,17 @@ quiet.import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
 from constraints import REGISTRY  # noqa: E402
+from scripts import scale_report  # noqa: E402
+from scripts.scale_report import AT, COLD, COPY, L1, L2, MATRIX, SORT, SPARSE, SVD, TOP_K, WARM  # noqa: E402
 from trainer.progress import say  # noqa: E402
-from trainer.table import table  # noqa: E402
 
 SIZES = {"quick": (10**6, 10**7), "full": (10**5, 10**6, 10**7, 10**8)}
-# Where others are raced against, and from where on time has to grow no faster than size.
-AT, FROM = 10**7, 10**6
-UNITS, MATRIX = 1000, 1024
+UNITS = 1000
 DENSITY = 0.1
 # Bytes that 1e8 weights, their projection and what computes it may take.
 ROOM = 6 << 30
 SLOW = 0.2  # Seconds, from which on a variant is run in the first rounds only.
 
-COPY, SORT, TOP_K, SVD, COLD, WARM = "a copy", "sort-based", "tf.math.top_k", "tf.linalg.svd", "cold", "a step later"
-L1, SPARSE, L2 = (
-    ("l1ball", "simplex", "l21ball"),
-    ("topk", "unitsparse", "block"),
-    ("maxnorm", "minmaxnorm", "unitnorm"),
-)
 ONE, MANY = "one group", f"{UNITS} units"
 CASES = [
     *((name, ONE) for name in ("l1ball", "simplex", "topk", "nm", *L2)),
@@ -134,7 +127,7 @@ def optax_of(name: str, bound: float, w: tf.Tensor) -> dict[str, Function]:
     return {"optax": lambda _: project(array).block_until_ready()}
 
 
-def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, tf.Tensor]]:
+def variants(name: str, groups: str, w: tf.Tensor, quick: bool = False) -> dict[str, tuple[Function, tf.Tensor]]:
     """What is raced: compiled functions and what each is applied to; others than this project's at `AT` alone."""
     this = constraint(name, w)
     project = tf.function(this.projected, autograph=False)
@@ -151,6 +144,8 @@ def variants(name: str, groups: str, w: tf.Tensor) -> dict[str, tuple[Function, 
     if name in SPARSE:
         flat = tf.reshape(w, [-1])
         raced[TOP_K] = tf.function(lambda w: tf.math.top_k(tf.abs(w), round(DENSITY * AT)), autograph=False), flat
+    if quick:
+        return raced  # The others are slower still, where they take a second.
     if name == "topk" and groups == ONE:
         raced["top_k and mask"] = tf.function(masked, autograph=False), w
         raced["np.partition"] = partitioned, w
@@ -254,7 +249,7 @@ def measure(quick: bool) -> dict[str, Any]:
             curve = (groups == MANY) == (name in ("l21ball", *SPARSE[1:]))
             if quick and (name in L2[1:] or (size < AT and not curve)):
                 continue
-            raced = variants(name, groups, weights(size, groups))
+            raced = variants(name, groups, weights(size, groups), quick)
             rounds = 3 if quick else 15 if size <= AT else 5
             figures["times"].setdefault(f"{name}, {groups}", {})[str(size)] = race(raced, rounds)
     for name in ("spectral", "lowrank"):
@@ -264,73 +259,6 @@ def measure(quick: bool) -> dict[str, Any]:
         for name, groups in CASES:
             figures["memory"][f"{name}, {groups}"] = _memory_apart(name, groups, max(sizes))
     return figures
-
-
-def targets(figures: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """The verdicts on figures of `measure`: what was to be reached, what was, and whether that is enough."""
-    results: list[tuple[str, str, bool]] = []
-
-    def faster(what: str, mine: float, other: float, times: float) -> None:
-        ratio = other / mine
-        results.append((f"{what}, {times:g} times", f"{ratio:.1f} times", ratio >= times))
-
-    def within(what: str, copies: float, limit: float) -> None:
-        results.append((f"{what}, {limit:g} copies", f"{copies:.1f} copies", copies <= limit))
-
-    for case, by_size in figures["times"].items():
-        name, at = case.split(",")[0], by_size[str(AT)]
-        if name in L1:
-            faster(f"{case}: faster than sorting", at[COLD]["milliseconds"], at[SORT]["milliseconds"], 20)
-            within(f"{case}: cold", at[COLD]["copies"], 10)
-            within(f"{case}: a step later", at[WARM]["copies"], 4)
-        elif name in SPARSE:
-            faster(f"{case}: faster than tf.math.top_k", at[COLD]["milliseconds"], at[TOP_K]["milliseconds"], 8)
-        else:
-            within(case, at[COLD]["copies"], 15 if name == "nm" else 4)
-    for name, exact in figures["exact"].items():
-        results.append((f"{name}: bit-exact inside", "yes" if exact else "no", exact))
-    for name, raced in figures["matrices"].items():
-        faster(f"{name}: faster than an SVD", raced[COLD]["milliseconds"], raced[SVD]["milliseconds"], 10)
-    for case, by_size in figures["times"].items():
-        last = max(map(int, by_size))
-        if str(FROM) in by_size and last > FROM:
-            low, high = (by_size[str(size)][COLD]["milliseconds"] / size for size in (FROM, last))
-            text = f"{case}: time for a weight at {last:.0e}, at most 1.5 times that at {FROM:.0e}"
-            results.append((text, f"{high / low:.2f} times", high <= 1.5 * low))
-    for case, copies in figures["memory"].items():
-        results.append((f"{case}: memory, 3 copies", f"{copies or 0.0:.1f} copies", bool(copies and copies <= 3.0)))
-    return results
-
-
-def tables(figures: dict[str, Any]) -> list[str]:
-    """What there is to print: times, then targets."""
-    rows = []
-    for case, by_size in {**figures["times"], **{n: {"matrix": f} for n, f in figures["matrices"].items()}}.items():
-        for size, raced in by_size.items():
-            for title, f in raced.items():
-                label = f"{int(size):.0e}" if size.isdigit() else f"{MATRIX}x{MATRIX}"
-                quartiles = f"{f['quartile_1']:.2f}-{f['quartile_3']:.2f}"
-                rows.append([case, label, title, f"{f['milliseconds']:.2f}", quartiles, f"{f['copies']:.1f}"])
-    header = ["set", "weights", "variant", "ms", "quartiles", "copies"]
-    verdicts = [[text, measured, "held" if held else "NOT HELD"] for text, measured, held in targets(figures)]
-    return [table(header, rows), table(["target", "measured", "verdict"], verdicts)]
-
-
-def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws time against size."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        sys.exit("--plot needs matplotlib: pip install -e '.[plots]'")
-    figure, axes = pyplot.subplots(figsize=(8, 6))
-    for case, by_size in figures["times"].items():
-        if len(by_size) > 1:
-            axes.loglog(list(map(int, by_size)), [f[COLD]["milliseconds"] for f in by_size.values()], "o-", label=case)
-    axes.set_xlabel("float32 weights")
-    axes.set_ylabel("milliseconds a projection")
-    axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def main() -> None:
@@ -346,11 +274,11 @@ def main() -> None:
         say(f"{memory(name, groups, int(size)):.3f}")
         return
     figures = measure(arguments.quick)
-    say("\n\n".join(tables(figures)))
+    say("\n\n".join(scale_report.tables(figures)))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.plot:
-        plot(figures, arguments.plot)
+        scale_report.plot(figures, arguments.plot)
 
 
 if __name__ == "__main__":
