@@ -1,8 +1,9 @@
 """The program, hit by signals at chosen points: `python -m tests.sabotage PLAN FLAGS...`, a real process.
 
 A plan is JSON: a list of points, each `{"at": "module:attribute", "call": 3, "when": "before", "send": ["SIGKILL"]}`,
-with `"about": text` where only calls count that have an argument with this text in it. The program itself knows nothing
-of all this: the functions are wrapped from outside.
+with `"about": text` where only calls count that have an argument with this text in it. With `"when": "during"` the
+signals are sent `"delay"` seconds after the call began. `"when": "told"` sends none, but says at which step a method of
+`trainer.steps.Steps` ended. The program itself knows nothing of all this: the functions are wrapped from outside.
 """
 
 from __future__ import annotations
@@ -17,14 +18,22 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from tests import processes
 
 
-def point(at: str, call: int = 1, when: str = "before", send: tuple[str, ...] = ("SIGKILL",), about: str = "") -> dict:
+def point(
+    at: str,
+    call: int = 1,
+    when: str = "before",
+    send: tuple[str, ...] = ("SIGKILL",),
+    about: str = "",
+    delay: float = 0.0,
+) -> dict:
     """A point of a plan."""
-    return {"at": at, "call": call, "when": when, "send": list(send), "about": about}
+    return {"at": at, "call": call, "when": when, "send": list(send), "about": about, "delay": delay}
 
 
 def command(plan: list[dict], *flags: str) -> list[str]:
@@ -45,7 +54,7 @@ def train(plan: list[dict], *flags: str, cwd: pathlib.Path) -> subprocess.Comple
     )
 
 
-def install(at: str, call: int, when: str, send: list[str], about: str) -> None:
+def install(at: str, call: int, when: str, send: list[str], about: str, delay: float) -> None:
     """Wraps a function so that one of its calls sends signals to this process."""
     module, _, path = at.partition(":")
     owner: Any = importlib.import_module(module)
@@ -62,9 +71,13 @@ def install(at: str, call: int, when: str, send: list[str], about: str) -> None:
         hit = hit and next(calls) == call
         for number in send if hit and when == "before" else ():
             os.kill(os.getpid(), signal.Signals[number])
+        if hit and when == "during":
+            threading.Timer(delay, lambda: [os.kill(os.getpid(), signal.Signals[number]) for number in send]).start()
         result = original(*args, **kwargs)
         for number in send if hit and when == "after" else ():
             os.kill(os.getpid(), signal.Signals[number])
+        if hit and when == "told":
+            os.write(1, f"{name} at step {int(args[0]._optimizer.iterations.numpy())}\n".encode())
         return result
 
     setattr(owner, name, staticmethod(wrapped) if isinstance(raw, staticmethod) else wrapped)

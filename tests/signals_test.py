@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -127,6 +128,25 @@ def test_at_ten_random_steps(whole, tmp_path, name):
         assert then == step + call
         step = then
     assert_ends_like(whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIGNALS)
+def test_in_the_middle_of_a_call_of_many_steps_at_most_one_more_is_made(tmp_path, name):
+    """The third call is the first that is as long as a second allows; its steps take some milliseconds each."""
+    flags = ["--run_dir=run", "--model=convnet", "--batch_size=512", "--train_steps=100000", "--summary_every=100%"]
+    flags += ["--eval_every=100%", "--histogram_every=100%", "--checkpoint_every=100%", "--steps_per_loop=100000"]
+    draw = random.Random(name)
+    for _ in range(10):
+        plan = [sabotage.point(TRAIN, 3, "during", (name,), delay=draw.uniform(0.05, 0.5))]
+        plan += [sabotage.point("trainer.steps:Steps.halt", when="told")]
+        result = sabotage.train(plan, *flags, cwd=tmp_path)
+        assert result.returncode == 75, result.stdout + result.stderr
+        found = (re.search(f"{what} at step ([0-9,]+)", result.stdout)[1] for what in ("halt", "saved"))
+        halted, saved = (int(number.replace(",", "")) for number in found)
+        # The step that the word came in, and no other but one that had begun.
+        assert 20 < halted <= saved <= halted + 1
+        assert steps_saved(tmp_path)[-1] == saved
 
 
 @pytest.mark.slow
