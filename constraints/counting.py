@@ -139,12 +139,10 @@ def _equal(w: tf.Tensor, cut: Cut, tied: tf.Tensor) -> tf.Tensor:
 
 @whole_or_parts
 def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before: tf.Tensor) -> Cut:
-    def reach(*bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def terms(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            magnitude = numerics.magnitude_bits(rows)
-            return tuple(magnitude >= least for least in bits)
-
-        return column_totals(w, terms)
+    @column_totals
+    def reach(rows: tf.Tensor, *bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        magnitude = numerics.magnitude_bits(rows)
+        return tuple(magnitude >= least for least in bits)
 
     def narrowed(between: _Between, *counted: tuple[tf.Tensor, tf.Tensor]) -> _Between:
         for bits, count in counted:
@@ -186,9 +184,9 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before:
         passes: tf.Tensor, _: tf.Tensor, slow: tf.Tensor, between: _Between
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, _Between]:
         bits = places(slow, between)
-        return passes + 1, *onwards(between, bits, reach(*bits))
+        return passes + 1, *onwards(between, bits, reach(w, *bits))
 
-    over, from_low, from_high = reach(tf.constant(_INFINITY), low, high)
+    over, from_low, from_high = reach(w, tf.constant(_INFINITY), low, high)
     finite = over <= 0.0
     zero = tf.zeros(w.shape[1:], tf.int32)
     whole = _Between(zero, zero + _INFINITY, tf.fill(w.shape[1:], tf.constant(w.shape[0], tf.float64)), over)

@@ -70,15 +70,13 @@ def threshold(
     """
     floor = _not_above(lowest)
 
-    def over(w: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def terms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = value(rows)
-            # Of what is not above t, so that NaN is in the sum.
-            below = rows <= t
-            excess = tf.cast(rows, tf.float64) - tf.cast(t, tf.float64)
-            return tf.where(below, tf.zeros_like(excess), excess), ~below
-
-        return column_totals(w, terms)
+    @column_totals
+    def over(rows: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = value(rows)
+        # Of what is not above t, so that NaN is in the sum.
+        below = rows <= t
+        excess = tf.cast(rows, tf.float64) - tf.cast(t, tf.float64)
+        return tf.where(below, tf.zeros_like(excess), excess), ~below
 
     def to_go(total: tf.Tensor, count: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
         return (total - bound) / tf.maximum(count, 1.0)

@@ -93,7 +93,7 @@ class NM(Constraint):
 def _largest_of_windows(w: tf.Tensor, n: tf.Tensor, m: int) -> tf.Tensor:
     """Keeps the `n` largest magnitudes of each `m` consecutive weights of columns that are finite: float32, as w."""
     size, groups = w.shape
-    (infinite,) = column_totals(w, lambda rows: (~tf.math.is_finite(rows),))
+    (infinite,) = column_totals(lambda rows: (~tf.math.is_finite(rows),))(w)
     padded = tf.pad(w, [[0, -size % m], [0, 0]])
     windows = tf.reshape(padded, [-1, m, groups])
     places = [windows[:, place] for place in range(m)]

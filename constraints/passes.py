@@ -8,7 +8,6 @@ are gone through in parts, which TensorFlow runs side by side.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,32 +55,37 @@ def between_passes(function: Callable) -> Callable:
     return function if tf.executing_eagerly() or numerics.in_xla() else compiled(function)
 
 
-def column_totals(w: tf.Tensor, terms: Callable[[tf.Tensor], tuple[tf.Tensor, ...]]) -> tuple[tf.Tensor, ...]:
-    """Sums and counts of each column in one pass, for a function made by `compiled` or `whole_or_parts`.
+def column_totals(terms: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Makes a pass that sums and counts each column, for functions made by `compiled` or `whole_or_parts`.
+
+    A pass that is called at several places is best made once, as it is then compiled once.
 
     Args:
-      w: [size, groups].
-      terms: maps some rows of it, [rows, groups], to what is summed in float64, and to bools, which are counted:
-        tensors of that shape, any number of them.
+      terms: maps some rows, [rows, groups], and what else the pass is called with, to what is summed in float64, and to
+        bools, which are counted: tensors of the rows' shape, any number of them.
 
     Returns:
-      float64 [groups] each.
+      A function of a tensor [size, groups] and of what else `terms` takes: float64 [groups] for each of them.
     """
-    size = w.shape[0]
-    if not in_parts(w):
-        return _totals(w, terms, 0, size)
-    ends = [part * size // _PARTS for part in range(_PARTS + 1)]
-    parts = [
-        compiled(functools.partial(_totals, terms=terms, first=first, end=end))(w)
-        for first, end in itertools.pairwise(ends)
-    ]
-    return tuple(tf.add_n(part) for part in zip(*parts, strict=True))
+
+    def part(number: int, w: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        first, end = (edge * w.shape[0] // _PARTS for edge in (number, number + 1))
+        return _totals(w, lambda rows: terms(rows, *others), first, end)
+
+    parts = [compiled(functools.partial(part, number)) for number in range(_PARTS)]
+
+    def totals(w: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        if not in_parts(w):
+            return _totals(w, lambda rows: terms(rows, *others), 0, w.shape[0])
+        return tuple(tf.add_n(sums) for sums in zip(*(part(w, *others) for part in parts), strict=True))
+
+    return totals
 
 
 def _totals(
     w: tf.Tensor, terms: Callable[[tf.Tensor], tuple[tf.Tensor, ...]], first: int, end: int
 ) -> tuple[tf.Tensor, ...]:
-    """`column_totals` of some rows."""
+    """The sums and counts of some rows."""
 
     def totals(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tuple(tf.reduce_sum(tf.cast(term, tf.float64), axis=0) for term in terms(rows))
@@ -133,7 +137,10 @@ def some_rows(w: tf.Tensor) -> tf.Tensor:
     return w[::stride]
 
 
+_squares = column_totals(lambda rows: (tf.square(tf.cast(rows, tf.float64)),))
+
+
 @whole_or_parts
 def squares(w: tf.Tensor) -> tf.Tensor:
     """Sum of squares of each column: float32 [size, groups] -> float64 [groups]."""
-    return column_totals(w, lambda rows: (tf.square(tf.cast(rows, tf.float64)),))[0]
+    return _squares(w)[0]

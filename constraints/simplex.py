@@ -87,7 +87,7 @@ def _on_simplex(sum_: tf.Tensor, below_zero: tf.Tensor, size: int, total: tf.Ten
 @whole_or_parts
 def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess.Threshold, tf.Tensor, tf.Tensor]:
     """Where columns are cut; bool [groups], which stay; bool scalar, whether a cut will do."""
-    sums, negative = column_totals(w, lambda rows: (tf.cast(rows, tf.float64), rows < 0.0))
+    sums, negative = column_totals(lambda rows: (tf.cast(rows, tf.float64), rows < 0.0))(w)
 
     def lowest(sums: tf.Tensor, negative: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         finite = tf.math.is_finite(sums)
