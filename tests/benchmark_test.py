@@ -25,6 +25,13 @@ class Paced:
         return self._seconds.pop(0)
 
 
+@pytest.fixture
+def nothing_to_clear(monkeypatch):
+    """Of what other tests left in this process, collecting the garbage takes a minute."""
+    monkeypatch.setattr(contests.keras.backend, "clear_session", lambda: None)
+
+
+@pytest.mark.usefixtures("nothing_to_clear")
 def test_ratios_are_taken_within_a_round():
     # The first call of each warms up. The machine became twice as slow in the last round.
     one, two = Paced(9.0, 1.0, 1.0, 2.0), Paced(9.0, 3.0, 3.0, 6.0)
@@ -34,6 +41,7 @@ def test_ratios_are_taken_within_a_round():
     assert figures["two"]["ratio"] == 3.0
 
 
+@pytest.mark.usefixtures("nothing_to_clear")
 def test_who_cannot_take_part_is_left_out():
     def refuses():
         raise ValueError("XLA cannot compile this model")
