@@ -247,7 +247,7 @@ def measure(quick: bool) -> dict[str, Any]:
         for size in sizes:
             # To be quick, one curve for each set, and one set for those that cost the same.
             curve = (groups == MANY) == (name in ("l21ball", *SPARSE[1:]))
-            if quick and (name in L2[1:] or (size < AT and not curve)):
+            if quick and (name in ("simplex", *L2[1:]) or (size < AT and not curve)):
                 continue
             raced = variants(name, groups, weights(size, groups), quick)
             rounds = 3 if quick else 15 if size <= AT else 5

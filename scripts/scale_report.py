@@ -77,9 +77,10 @@ def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 6))
     for case, by_size in figures["times"].items():
         if len(by_size) > 1:
-            axes.loglog(list(map(int, by_size)), [f[COLD]["milliseconds"] for f in by_size.values()], "o-", label=case)
+            style = "o-" if case.endswith("one group") else "s--"
+            axes.loglog(list(map(int, by_size)), [f[COLD]["milliseconds"] for f in by_size.values()], style, label=case)
     axes.set_xlabel("float32 weights")
     axes.set_ylabel("milliseconds a projection")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=120, bbox_inches="tight")
