@@ -99,6 +99,7 @@ def _judged(cut: Threshold, bound: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.
 
 @compiled
 def _shrunk(w: tf.Tensor, cut: Threshold, stays: tf.Tensor) -> tf.Tensor:
+    """What exceeds the threshold, with the weights' signs, but for the columns that stay: float32 [size, groups]."""
     # Rounded while it has no sign, which is one of the bits.
     magnitude = numerics.toward_zero(tf.maximum(cut.excess(tf.abs(w)), 0.0), w.dtype)
     return tf.where(stays, w, numerics.with_sign(magnitude, w))

@@ -14,11 +14,14 @@ from trainer.steps import Chunk
 class Counting:
     """Stands in for the compiled steps: adds up what it is asked for."""
 
-    def __init__(self, bad_step=None):
+    def __init__(self, bad_step=None, halted_after=None):
         self.bad_step = bad_step
+        self.halted_after = halted_after
         self.chunks: list[tuple[int, bool]] = []
 
     def train(self, num_steps, totals, nonfinite, measure):
+        if self.halted_after is not None:
+            num_steps = min(num_steps, self.halted_after - sum(length for length, _ in self.chunks))
         self.chunks.append((num_steps, measure))
         now = sum(length for length, _ in self.chunks)
         if self.bad_step is not None and now - num_steps < self.bad_step <= now:
@@ -38,9 +41,10 @@ def trained(
     stop_after=None,
     at_end=True,
     bad_step=None,
+    halted_after=None,
     recover=None,
 ):
-    steps, state, called, reached = Counting(bad_step), Progress(), [], []
+    steps, state, called, reached = Counting(bad_step, halted_after), Progress(), [], []
 
     def action(name, interval):
         return loop.Every(interval, lambda step, chunk: called.append((step, name)), at_end=at_end)
@@ -145,3 +149,13 @@ def test_when():
     assert [every.due(step, last=False) for step in (9, 10, 20)] == [False, True, True]
     assert every.due(13, last=True)
     assert not loop.Every(10, print, at_end=False).due(13, last=True)
+
+
+@pytest.mark.parametrize(("after", "done"), [(0, []), (7, [5]), (10, [5, 10]), (13, [5, 10])])
+def test_a_halted_chunk_counts_the_steps_it_made_and_nothing_is_called_where_it_ended(after, done):
+    # Whoever halts asks to stop as well, which the loop hears where the chunk was whole.
+    stop_after = after if after in done else None
+    end, _, called, reached, state = trained({"save": 5}, halted_after=after, stop_after=stop_after)
+    assert end == reached[-1] == after
+    assert called == [(step, "save") for step in done]
+    assert state.totals.numpy().tolist() == [0.5 * after, 0.0, after, after]

@@ -121,7 +121,7 @@ def test_a_variable_that_two_rules_claim(mlp):
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf")])
 def test_a_value_out_of_range(mlp, value):
-    with pytest.raises(ValueError, match=f"max_value={value:g}"):
+    with pytest.raises(ValueError, match=f"^--max_value={value:g} "):
         matched(mlp, RuleSettings("maxnorm", {"max_value": value}))
 
 

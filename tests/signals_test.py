@@ -21,6 +21,8 @@ FLAGS = [
 ]
 SIGNALS = ("SIGTERM", "SIGINT")
 TRAIN = "trainer.steps:Steps.train"
+# Where a signal just before the 13th step may stop the run: that step is made or not, as the watching thread is quick.
+AT_MOST_ONE_MORE = (12, 13)
 # Points of the save that the first signal leads to, and of the way out after it.
 WHILE_SAVING = {
     "as it begins": "trainer.checkpoints:Checkpoints.save",
@@ -77,9 +79,10 @@ def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name
     """The fast suite's share: one signal to stop, and then one at each point where another could do harm."""
     more = [sabotage.point(at, send=SIGNALS) for at in WHILE_SAVING.values()]
     # Half a chunk before any checkpoint is due, so that the signal's own save is the first.
-    assert stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name) == 13
-    assert steps_saved(tmp_path) == [13]
-    assert "continues at step 13" in processes.succeed(*FLAGS, "--train_steps=400", cwd=tmp_path).stdout
+    step = stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name)
+    assert step in AT_MOST_ONE_MORE
+    assert steps_saved(tmp_path) == [step]
+    assert f"continues at step {step}" in processes.succeed(*FLAGS, "--train_steps=400", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
@@ -123,9 +126,10 @@ def test_at_ten_random_steps(whole, tmp_path, name):
     draw, step = random.Random(name), 0
     for _ in range(10):
         call = draw.randint(1, 38)
-        then = stopped([sabotage.point(TRAIN, call, draw.choice(["before", "after"]), (name,))], tmp_path, name)
-        # The call after so many is the one that the signal came in: it ends, and no other begins.
-        assert then == step + call
+        when = draw.choice(["before", "after"])
+        then = stopped([sabotage.point(TRAIN, call, when, (name,))], tmp_path, name)
+        # Before a call, its one step is made or not, as the watching thread is quick; after it, no other begins.
+        assert then - step in ({call - 1, call} if when == "before" else {call})
         step = then
     assert_ends_like(whole, tmp_path)
 
@@ -155,5 +159,5 @@ def test_again_at_each_point_of_the_save(whole, tmp_path, number):
     first, at = SIGNALS[number % 2], list(WHILE_SAVING.values())[number]
     # Before anything else is saved, so that the point is one of the save that the first signal leads to.
     plan = [sabotage.point(TRAIN, 13, send=(first,)), sabotage.point(at, send=SIGNALS * 2)]
-    assert stopped(plan, tmp_path, first) == 13
+    assert stopped(plan, tmp_path, first) in AT_MOST_ONE_MORE
     assert_ends_like(whole, tmp_path)

@@ -55,7 +55,10 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
                 made.append(target)
         except ValueError as error:
             where = rule.source or (f"rule {number}" if len(rules) > 1 else "")
-            raise ValueError(f"{where} ({rule.constraint}): {error}" if where else str(error)) from None
+            message = str(error)
+            if not where and message.partition("=")[0] in rule.values:
+                message = f"--{message}"  # As it was written: a hyperparameter does not know that it came from a flag.
+            raise ValueError(f"{where} ({rule.constraint}): {message}" if where else message) from None
     return sorted(made, key=lambda target: (order[target.variables[0].path], target.begin))
 
 
