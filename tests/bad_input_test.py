@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 import pathlib
 
 import pytest
 import tensorflow_datasets as tfds
 
-from tests import processes
+from tests import forks, processes
 
 # Flags of the mistake, and words the message must hold: the value or flag, and the way out.
 MISTAKES = {
@@ -35,7 +33,7 @@ MISTAKES = {
     "wider_than_tall": (["--constraint=orthogonal"], ["hidden_1/kernel", "(64, 300)", "orthonormal"]),
     "block_that_does_not_divide": (["--constraint=block", "--block=5,4"], ["hidden_1/kernel", "5", "64"]),
 }
-# As real, one process each, but more of the same kinds.
+# As real, but more of the same kinds.
 MORE_MISTAKES = {
     "model": (["--model=mpl"], ["--model=mpl", "mlp", "convnet"]),
     "dataset": (["--dataset=digit"], ["digit", "digits"]),
@@ -109,57 +107,53 @@ MORE_MISTAKES = {
 }
 
 
-def outcomes(mistakes, folders):
-    """Every mistake, made in an empty folder of its own; the data is prepared before, so that nothing may appear."""
-    data_dir = folders.mktemp("data")
+@pytest.fixture(scope="module")
+def server():
+    with forks.Forks(1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def data_dir(server, tmp_path_factory):
+    """Prepared before, so that nothing may appear."""
+    folder = tmp_path_factory.mktemp("data")
     for name in ("digits", "breast_cancer"):
-        processes.succeed("--dry_run", f"--dataset={name}", f"--data_dir={data_dir}", cwd=data_dir)
-    before = processes.listing(data_dir)
-
-    def make(name):
-        folder = folders.mktemp(name)
-        result = processes.train(f"--data_dir={data_dir}", *mistakes[name][0], cwd=folder)
-        return result, processes.listing(folder)
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = dict(zip(mistakes, pool.map(make, mistakes), strict=True))
-    assert processes.listing(data_dir) == before
-    return made
+        server.succeed("--dry_run", f"--dataset={name}", f"--data_dir={folder}", cwd=folder)
+    return folder
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return outcomes(MISTAKES, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def more_made(tmp_path_factory):
-    return outcomes(MORE_MISTAKES, tmp_path_factory)
-
-
-def check(outcome, words):
+def check(train, mistake, data_dir, folder):
     """One message, no traceback, no run, no file."""
-    result, created = outcome
+    flags, words = mistake
+    before = processes.listing(data_dir)
+    result = train(f"--data_dir={data_dir}", *flags, cwd=folder)
     assert result.returncode not in (0, 75), result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     for word in words:
         assert word in result.stderr
     assert "step" not in result.stdout
-    assert created == {}
+    assert processes.listing(folder) == {}
+    assert processes.listing(data_dir) == before
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gets_one_clear_message_and_leaves_nothing(made, name):
-    check(made[name], MISTAKES[name][1])
+def test_a_mistake_gets_one_clear_message_and_leaves_nothing(server, data_dir, tmp_path, name):
+    check(server.train, MISTAKES[name], data_dir, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MORE_MISTAKES)
-def test_and_so_do_others_of_its_kind(more_made, name):
-    check(more_made[name], MORE_MISTAKES[name][1])
+def test_and_so_do_others_of_its_kind(server, data_dir, tmp_path, name):
+    check(server.train, MORE_MISTAKES[name], data_dir, tmp_path)
 
 
-def test_a_run_directory_that_cannot_be_one(tmp_path):
+# What ends before TensorFlow is imported, and what ends after it, as a user starts it.
+@pytest.mark.parametrize("name", ["no_such_flag", "pattern"])
+def test_the_program_as_it_is_started_says_it_too(data_dir, tmp_path, name):
+    check(processes.train, MISTAKES[name], data_dir, tmp_path)
+
+
+def test_a_run_directory_that_cannot_be_one(server, tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
     foreign = tmp_path / "thesis"
@@ -172,7 +166,7 @@ def test_a_run_directory_that_cannot_be_one(tmp_path):
         (foreign, "chapter.txt"),
         (pathlib.Path("/proc/nowhere/run"), "cannot be written"),
     ]:
-        result = processes.train(f"--run_dir={run_dir}", "--overwrite", "--train_steps=1", cwd=tmp_path)
+        result = server.train(f"--run_dir={run_dir}", "--overwrite", "--train_steps=1", cwd=tmp_path)
         assert result.returncode == 2
         assert words in result.stderr
         assert str(run_dir) in result.stderr
@@ -180,18 +174,18 @@ def test_a_run_directory_that_cannot_be_one(tmp_path):
     assert processes.listing(tmp_path) == before
 
 
-def test_an_existing_run_is_untouched_by_another_command(tmp_path):
+def test_an_existing_run_is_untouched_by_another_command(server, tmp_path):
     flags = ["--run_dir=run", "--train_steps=20", "--hidden_units=8", "--constraint=maxnorm"]
     processes.succeed(*flags, cwd=tmp_path)
     before = processes.listing(tmp_path)
-    other = processes.train(*flags, "--max_value=1", "--seed=3", cwd=tmp_path)
+    other = server.train(*flags, "--max_value=1", "--seed=3", cwd=tmp_path)
     assert other.returncode == 2
     assert "--max_value: 2.0 there, 1.0 here" in other.stderr
     assert "--seed: 0 there, 3 here" in other.stderr
     assert "learning_rate" not in other.stderr
-    never = processes.train(*flags, "--resume=never", cwd=tmp_path)
+    never = server.train(*flags, "--resume=never", cwd=tmp_path)
     assert never.returncode == 2
-    broken = processes.train(*flags, "--max_value=nan", "--overwrite", cwd=tmp_path)
+    broken = server.train(*flags, "--max_value=nan", "--overwrite", cwd=tmp_path)
     assert broken.returncode == 2
     assert processes.listing(tmp_path) == before
 

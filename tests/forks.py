@@ -57,6 +57,10 @@ class Forks:
             self._free.put(server)
         return subprocess.CompletedProcess(flags, answer["code"], answer["stdout"], answer["stderr"])
 
+    def succeed(self, *flags: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
+        """What `processes.succeed` does."""
+        return processes.succeeded(self.train(*flags, cwd=cwd))
+
     def __enter__(self) -> Forks:
         return self
 

@@ -31,8 +31,7 @@ def given(tmp_path_factory, server):
     folder = tmp_path_factory.mktemp("given")
     hostile.give(folder)
     data = tmp_path_factory.mktemp("data")
-    prepared = server.train("--dry_run", f"--data_dir={data}", cwd=data)
-    assert prepared.returncode == 0, prepared.stderr
+    server.succeed("--dry_run", f"--data_dir={data}", cwd=data)
     return folder, data
 
 

@@ -15,6 +15,10 @@ from tests.oracles import DTYPES, bits, epsilon, quantum
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+# Compiling takes most of these tests' time: the other two types are slow.
+every_compiled_dtype = pytest.mark.parametrize(
+    "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in ("float16", "float64"))) for d in DTYPES]
+)
 
 
 def takes(case: Case, shape: tuple[int, ...]) -> bool:
@@ -60,7 +64,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
 
 
 @every_case
-@every_dtype
+@every_compiled_dtype
 def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     tiny = np.finfo(np.float32).smallest_subnormal if dtype != "float64" else np.finfo(np.float64).smallest_subnormal
     if dtype in ("float16", "bfloat16"):
@@ -179,7 +183,7 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
 
 
 @every_case
-@every_dtype
+@every_compiled_dtype
 def test_eager_graph_and_xla_agree(case, dtype):
     parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
     # In one matrix, what is 1e-60 of the largest is lost in its rounding.

@@ -239,6 +239,7 @@ def test_files_cannot_have_code_imported(tmp_path: Path, key: str, monkeypatch: 
         data.load("toy_set", data_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_succeed(tmp_path: Path) -> None:
     go = tmp_path / "go"
     # The same seed would also give both the same temporary folder.

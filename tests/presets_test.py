@@ -8,20 +8,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import processes, tensorboard_data
+from tests import forks, processes, tensorboard_data
 from tests.processes import ROOT
 from trainer import rulesfile
 
 MODELS = {"transformer": [], "resnet": ["--depth=8"]}
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def run(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def server():
+    with forks.Forks(1) as running:
+        yield running
+
+
+# The transformer takes twice as long.
+@pytest.fixture(scope="module", params=[pytest.param("transformer", marks=pytest.mark.slow), "resnet"])
+def run(server, request, tmp_path_factory):
     """A short run of the rules for a model: its rules and its directory."""
     folder = tmp_path_factory.mktemp(request.param)
     file = str(ROOT / "scripts" / "presets" / f"six_rules_{request.param}.toml")
     flags = [f"--model={request.param}", f"--rules={file}", "--train_steps=40", "--summary_every=10", "--run_dir=run"]
-    processes.succeed(*flags, *MODELS[request.param], cwd=folder)
+    server.succeed(*flags, *MODELS[request.param], cwd=folder)
     return rulesfile.load(file), folder / "run"
 
 
@@ -70,9 +77,9 @@ CUBIC = ["--schedule=polynomial", "--initial_value=0", "--end=80%", "--train_ste
 
 
 @pytest.mark.parametrize("group", [None, pytest.param("tensor", marks=pytest.mark.slow), "network"])
-def test_a_cubic_ramp_ends_at_the_exact_share(tmp_path, group):
+def test_a_cubic_ramp_ends_at_the_exact_share(server, tmp_path, group):
     flags = ["--constraint=topk", "--sparsity=0.9", *CUBIC, *([f"--group={group}"] if group else [])]
-    processes.succeed(*flags, cwd=tmp_path)
+    server.succeed(*flags, cwd=tmp_path)
     saved = kernels(tmp_path / "run")
     assert sorted(kernel.shape for kernel in saved) == [(64, 300), (100, 10), (300, 100)]
     zeros, sizes = [int(np.sum(kernel == 0)) for kernel in saved], [kernel.size for kernel in saved]
@@ -83,8 +90,8 @@ def test_a_cubic_ramp_ends_at_the_exact_share(tmp_path, group):
         assert zeros == [round(0.9 * size) for size in sizes]
 
 
-def test_two_of_four_in_every_window(tmp_path):
-    processes.succeed("--constraint=nm", "--n=2", "--m=4", "--train_steps=40", "--run_dir=run", cwd=tmp_path)
+def test_two_of_four_in_every_window(server, tmp_path):
+    server.succeed("--constraint=nm", "--n=2", "--m=4", "--train_steps=40", "--run_dir=run", cwd=tmp_path)
     saved = kernels(tmp_path / "run")
     assert len(saved) == 3
     for kernel in saved:

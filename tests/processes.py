@@ -31,9 +31,13 @@ def train(*flags: str, cwd: pathlib.Path, timeout: float = 300) -> subprocess.Co
 
 def succeed(*flags: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
     """Runs the program and fails the test with its output unless it ends well."""
-    result = train(*flags, cwd=cwd)
+    return succeeded(train(*flags, cwd=cwd))
+
+
+def succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Fails the test with what a run said unless it ended well."""
     if result.returncode != 0:
-        raise RuntimeError(f"exit code {result.returncode} of {flags}\n{result.stdout}\n{result.stderr}")
+        raise RuntimeError(f"exit code {result.returncode} of {result.args}\n{result.stdout}\n{result.stderr}")
     return result
 
 

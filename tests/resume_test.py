@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 
@@ -120,26 +121,31 @@ def test_killed_at_random_times(tmp_path):
     assert not [path for path in (broken / "run").rglob("*") if "unfinished" in path.name or ".new" in path.name]
 
 
-def test_the_same_command_after_the_end_changes_nothing_but_says_so(tmp_path):
-    flags = [*COMMON, *MODELS["mlp"]]
-    processes.succeed(*flags, cwd=tmp_path)
-    before = state(tmp_path / "run"), (tmp_path / "run" / "certificate.json").read_bytes()
-    scalars = tensorboard_data.scalars(tmp_path / "run")
-    result = processes.succeed(*flags, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A folder with a run that has come to its end."""
+    folder = tmp_path_factory.mktemp("ended")
+    processes.succeed(*COMMON, *MODELS["mlp"], cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param([*COMMON, *MODELS["mlp"]], marks=pytest.mark.slow), ["--flagfile=run/flags.txt"]],
+    ids=["same", "flagfile"],
+)
+def test_the_command_after_the_end_changes_nothing_but_says_so(ended, command):
+    before = state(ended / "run"), (ended / "run" / "certificate.json").read_bytes()
+    scalars = tensorboard_data.scalars(ended / "run")
+    result = processes.succeed(*command, cwd=ended)
     assert f"continues at step {STEPS}" in result.stdout
-    assert (state(tmp_path / "run"), (tmp_path / "run" / "certificate.json").read_bytes()) == before
-    assert tensorboard_data.scalars(tmp_path / "run") == scalars
+    assert (state(ended / "run"), (ended / "run" / "certificate.json").read_bytes()) == before
+    assert tensorboard_data.scalars(ended / "run") == scalars
 
 
-def test_the_flagfile_of_a_run_continues_it(tmp_path):
-    processes.succeed(*COMMON, *MODELS["mlp"], cwd=tmp_path)
-    result = processes.succeed("--flagfile=run/flags.txt", cwd=tmp_path)
-    assert f"continues at step {STEPS}" in result.stdout
-
-
-def test_a_damaged_checkpoint_is_passed_over_and_no_run_starts_anew_in_silence(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_and_no_run_starts_anew_in_silence(ended, tmp_path):
     flags = [*COMMON, *MODELS["mlp"]]
-    processes.succeed(*flags, cwd=tmp_path)
+    shutil.copytree(ended / "run", tmp_path / "run")
     expected = state(tmp_path / "run")
     folders = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
     data = next(folders[-1].glob("state.data*"))
@@ -158,6 +164,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_no_run_starts_anew_in_silence(t
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_directory(tmp_path):
     flags = [*COMMON, *MODELS["mlp"], "--train_steps=1000000"]
     with subprocess.Popen(

@@ -74,9 +74,10 @@ def assert_ends_like(whole, folder) -> None:
     resume_test.assert_same_points(folder / "run", whole / "run")
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIGNALS)
 def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name):
-    """The fast suite's share: one signal to stop, and then one at each point where another could do harm."""
+    """One signal to stop, and then one at each point where another could do harm."""
     more = [sabotage.point(at, send=SIGNALS) for at in WHILE_SAVING.values()]
     # Half a chunk before any checkpoint is due, so that the signal's own save is the first.
     step = stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests import processes
+from tests import forks, processes
 from trainer.config import CIRCUMSTANCES
 
 PRESETS = processes.ROOT / "scripts" / "presets"
@@ -103,9 +103,9 @@ class TensorBoard:
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TensorBoard]:
     """All runs, and a TensorBoard that has read them."""
     folder = tmp_path_factory.mktemp("tensorboard")
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with forks.Forks(2) as servers, concurrent.futures.ThreadPoolExecutor(2) as pool:
         started = [
-            pool.submit(processes.succeed, *flags, f"--run_dir=runs/{run}", cwd=folder) for run, flags in RUNS.items()
+            pool.submit(servers.succeed, *flags, f"--run_dir=runs/{run}", cwd=folder) for run, flags in RUNS.items()
         ]
     for run in started:
         run.result()
