@@ -15,9 +15,13 @@ from tests.oracles import DTYPES, bits, epsilon, quantum
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-# Compiling takes most of these tests' time: the other two types are slow.
-every_compiled_dtype = pytest.mark.parametrize(
+# A type that is narrower than what formulas are computed in, and the usual one; the other two are slow.
+every_kind_of_dtype = pytest.mark.parametrize(
     "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in ("float16", "float64"))) for d in DTYPES]
+)
+# Ranks between those of dense and convolutional kernels, and above them, are slow.
+every_shape = pytest.mark.parametrize(
+    "shape", [pytest.param(s, marks=[pytest.mark.slow] * (len(s) in (3, 5))) for s in SHAPES], ids=str
 )
 
 
@@ -33,7 +37,7 @@ def test_every_set_has_a_case_and_an_oracle():
 
 @every_case
 @every_dtype
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@every_shape
 def test_result_is_feasible_nearest_and_final(case, dtype, shape):
     constraint = case.constraint
     for scale in SCALES[dtype]:
@@ -64,7 +68,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
 
 
 @every_case
-@every_compiled_dtype
+@every_kind_of_dtype
 def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     tiny = np.finfo(np.float32).smallest_subnormal if dtype != "float64" else np.finfo(np.float64).smallest_subnormal
     if dtype in ("float16", "bfloat16"):
@@ -183,7 +187,7 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
 
 
 @every_case
-@every_compiled_dtype
+@every_kind_of_dtype
 def test_eager_graph_and_xla_agree(case, dtype):
     parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
     # In one matrix, what is 1e-60 of the largest is lost in its rounding.
@@ -254,7 +258,7 @@ def test_axes_choose_the_groups(case):
 
 
 @every_case
-@every_dtype
+@every_kind_of_dtype
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
 def test_no_weights_are_no_trouble(case, dtype, shape):
     if not takes(case, shape):
