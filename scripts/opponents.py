@@ -20,6 +20,10 @@ from trainer import data, experiment, rundir, session
 from trainer.config import Config
 
 
+# A run that is to make next to no summaries makes them at intervals longer than this.
+_SELDOM = 1_000
+
+
 class Contestant(Protocol):
     """Something that trains."""
 
@@ -32,9 +36,14 @@ class Ours:
 
     Args:
       config: the settings; the run is kept in a temporary folder.
+
+    Attributes:
+      first_summary: the step of the first summary, 0 if there are next to none; what it measures is compiled only then.
     """
 
     def __init__(self, config: Config):
+        every = int(config.summary_every)
+        self.first_summary = every if every <= _SELDOM else 0
         self._folder = tempfile.TemporaryDirectory()
         config = dataclasses.replace(config, run_dir=f"{self._folder.name}/run")
         directory = rundir.RunDirectory(config)

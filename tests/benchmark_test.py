@@ -33,8 +33,8 @@ def nothing_to_clear(monkeypatch):
 
 @pytest.mark.usefixtures("nothing_to_clear")
 def test_ratios_are_taken_within_a_round():
-    # The first call of each warms up. The machine became twice as slow in the last round.
-    one, two = Paced(9.0, 1.0, 1.0, 2.0), Paced(9.0, 3.0, 3.0, 6.0)
+    # The first two calls of each warm up. The machine became twice as slow in the last round.
+    one, two = Paced(9.0, 5.0, 1.0, 1.0, 2.0), Paced(9.0, 5.0, 3.0, 3.0, 6.0)
     figures = contests.contest({"one": lambda: one, "two": lambda: two}, steps=5, rounds=3)
     assert figures["one"].pop("rounds") == [1e3, 1e3, 2e3]
     assert figures["one"] == {"milliseconds": 1e3, "quartile_1": 1e3, "quartile_3": 1.5e3, "ratio": 1.0}
@@ -46,7 +46,7 @@ def test_who_cannot_take_part_is_left_out():
     def refuses():
         raise ValueError("XLA cannot compile this model")
 
-    figures = contests.contest({"one": lambda: Paced(1.0, 1.0, 1.0), "two": refuses}, steps=5, rounds=2)
+    figures = contests.contest({"one": lambda: Paced(1.0, 1.0, 1.0, 1.0), "two": refuses}, steps=5, rounds=2)
     assert list(figures) == ["one"]
 
 
