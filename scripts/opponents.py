@@ -19,7 +19,6 @@ import models
 from trainer import data, experiment, rundir, session
 from trainer.config import Config
 
-
 # A run that is to make next to no summaries makes them at intervals longer than this.
 _SELDOM = 1_000
 
