@@ -1,8 +1,8 @@
 """What training costs, side by side with what a user would run instead: `python -m scripts.benchmark [--quick]`.
 
 Contestants are compiled first and then take turns, round by round, so that noise of the machine falls on all of them
-alike. Times are medians over the rounds; a ratio is the median of the ratios within a round. At the end every target is
-listed with what was measured.
+alike. Times are medians over the rounds; a ratio is the median of the ratios within a round, with its quartiles. At the
+end every target is listed with what was measured, and what limits those that do not hold.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a glance at everything, in under three minutes")
     parser.add_argument(
         "--parts",
-        default="training,costs,processes,scale",
-        help=f"which parts, of {', '.join(PARTS)}; profile shows what operations a step is made of",
+        help=f"which parts, of {', '.join(PARTS)}; all of them, but with --quick without the profile, if not said",
     )
     parser.add_argument("--only", default="", help="of the training contests those whose name holds this text")
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
@@ -44,7 +43,7 @@ def main() -> None:
         help="also draw them, as PNG: contests here, large tensors next to it in -scale (needs the extra `plots`)",
     )
     arguments = parser.parse_args()
-    parts = arguments.parts.split(",")
+    parts = arguments.parts.split(",") if arguments.parts is not None else PARTS[: -1 if arguments.quick else None]
     unknown = set(parts) - set(PARTS)
     if unknown:
         parser.error(f"--parts: {min(unknown)} is not known; choose from {', '.join(PARTS)}")
@@ -68,14 +67,12 @@ def main() -> None:
         targets += processes.targets(figures["processes"])
     if "scale" in parts:
         figures["scale"] = scale.measure(arguments.quick)
-        say("\nprojections of large tensors\n" + scale_report.tables(figures["scale"])[0])
-        targets += [
-            [what, measured, contests.verdict(held)] for what, measured, held in scale_report.targets(figures["scale"])
-        ]
+        say("\nprojections of large tensors\n" + scale_report.shown(figures["scale"]))
+        targets += scale_report.targets(figures["scale"])
     if "profile" in parts:
         figures["profile"] = operations.measure()
         say("\noperations of a step, mlp, batch 128\n" + operations.shown(figures["profile"]))
-    say("\ntargets\n" + table(["what, and the target", "measured", ""], targets))
+    say("\ntargets\n" + table(["what, and the target", "measured", "", "what limits it"], targets))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.plot:

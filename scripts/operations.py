@@ -10,9 +10,10 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -20,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from scripts.contests import LONG, MAXNORM
+from scripts.opponents import Floor
 from trainer import experiment
-from trainer.config import RuleSettings
+from trainer.config import Config, RuleSettings
 from trainer.table import table
 
 RULES = {
@@ -36,6 +38,8 @@ RULES = {
 _AROUND = ("ExecutorState", "while", "cond", "ThreadpoolListener", "_train", "Eager", "TFE_", "KernelAndDevice", "tf.")
 _COMPILED, _ALL, _REST = "compiled by XLA", "the step", "other operations"
 _SHOWN = 14
+# Calls whose median is the time of a step.
+_TIMED = 5
 
 Figures = dict[str, dict[str, float]]
 
@@ -50,16 +54,33 @@ def measure(model: str = "mlp", steps: int = 100) -> Figures:
     for name, rule in RULES.items():
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             config = dataclasses.replace(LONG, model=model, batch_size=128, rules=(rule,), run_dir=f"{folder}/run")
-            built = experiment.build(config)
-            _seconds(built, steps)
-            seconds = _seconds(built, steps)
-            tf.profiler.experimental.start(folder)
-            _seconds(built, steps)
-            tf.profiler.experimental.stop()
-            spent = {name: 1e6 * total / steps for name, total in _operations(pathlib.Path(folder)).items()}
-        figures[name] = {_ALL: 1e6 * seconds / steps, **spent}
+            figures[name] = _profiled(_chunk_of(config), steps)
+            if name == "maxnorm 2":
+                figures["bare loop, maxnorm 2"] = _profiled(Floor(config, jit=False).run, steps)
         keras.backend.clear_session()
     return figures
+
+
+def _chunk_of(config: Config) -> Callable[[int], object]:
+    """Makes some steps of a run, as a chunk of its loop does."""
+    steps = experiment.build(config).steps
+    return lambda count: steps.train(count, np.zeros(4), np.zeros(2, np.int64), False).totals.numpy()
+
+
+def _profiled(run: Callable[[int], object], steps: int) -> dict[str, float]:
+    """Microseconds a step of each operation, and of the step itself without a profiler."""
+    run(steps)
+    seconds = []
+    for _ in range(_TIMED):
+        begun = time.perf_counter()
+        run(steps)
+        seconds.append(time.perf_counter() - begun)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        run(steps)
+        tf.profiler.experimental.stop()
+        spent = _operations(pathlib.Path(folder))
+    return {name: 1e6 * total / steps for name, total in {_ALL: statistics.median(seconds), **spent}.items()}
 
 
 def shown(figures: Figures) -> str:
@@ -75,12 +96,6 @@ def shown(figures: Figures) -> str:
     rest = [sum(spent.get(name, 0.0) for name in named[_SHOWN:]) for spent in figures.values()]
     rows.append([_REST, *(f"{microseconds:.0f}" for microseconds in rest)])
     return table(["microseconds a step", *figures], rows)
-
-
-def _seconds(built: experiment.Experiment, steps: int) -> float:
-    begun = time.perf_counter()
-    built.steps.train(steps, np.zeros(4), np.zeros(2, np.int64), False).totals.numpy()
-    return time.perf_counter() - begun
 
 
 def _operations(folder: pathlib.Path) -> dict[str, float]:

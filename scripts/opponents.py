@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import models
-from trainer import data, experiment, rundir, session
+from trainer import data, experiment, rundir, session, updates
 from trainer.config import Config
 
 # A run that is to make next to no summaries makes them at intervals longer than this.
@@ -71,7 +71,8 @@ class Budget:
     name = "the end of a round"
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        self._optimizer = optimizer
+        # The first replica's own: Keras's way of reading it takes as long as a summary does, which no run would spend.
+        self._step = tf.distribute.get_strategy().experimental_local_results(optimizer.iterations.value)[0]
         self._marks: list[tuple[int, float]] = []
         self._count = 0
 
@@ -84,7 +85,7 @@ class Budget:
 
     def asked(self) -> bool:
         """Asked by the loop before each chunk."""
-        step = int(self._optimizer.iterations.numpy())
+        step = int(self._step.numpy())
         self._marks.append((step, time.perf_counter()))
         return step - self._marks[0][0] >= self._count
 
@@ -138,14 +139,15 @@ class Clock(keras.callbacks.Callback):
 
 
 class Floor:
-    """A `tf.function` written by hand: no strategy, no summaries, no checkpoints, no look at what is finite.
+    """A `tf.function` written by hand: no strategy, no summaries, no checkpoints.
 
     Args:
       config: the settings, of one rule.
       jit: whether XLA compiles the forward and the backward pass.
+      looks: whether it leaves out steps whose gradient is not finite, as this project does.
     """
 
-    def __init__(self, config: Config, jit: bool):
+    def __init__(self, config: Config, jit: bool, looks: bool = False):
         split, self._model = _network(config)
         self._features, self._labels = tf.constant(split.features), tf.constant(split.labels, tf.int32)
         self._batch, self._steps_per_epoch = config.batch_size, split.num_examples // config.batch_size
@@ -153,6 +155,7 @@ class Floor:
         self._step = tf.Variable(0, dtype=tf.int64)
         self._optimizer, self._rate = _optimizer(config), config.learning_rate
         self._optimizer.build(self._model.trainable_variables)
+        self._looks = looks
         learn = tf.function(self._gradients, jit_compile=True, autograph=False) if jit else self._gradients
         self._chunk = tf.function(lambda count: self._steps(learn, count), autograph=False)
 
@@ -167,7 +170,11 @@ class Floor:
             start = tf.cast(self._step % self._steps_per_epoch, tf.int32) * self._batch
             rows = tf.slice(self._order, [start], [self._batch])
             loss, gradients = learn(data.to_float(tf.gather(self._features, rows)), tf.gather(self._labels, rows))
-            self._apply(gradients)
+            if self._looks:
+                finite = updates.all_finite(tf.stack([loss, updates.roughly_finite(gradients)]), gradients)
+                tf.cond(finite, lambda: self._apply(gradients), lambda: None)
+            else:
+                self._apply(gradients)
             for variable in self._model.trainable_variables:
                 if variable.constraint is not None:
                     norm = tf.math.reduce_euclidean_norm(variable.value, variable.constraint.axis, keepdims=True)

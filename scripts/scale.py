@@ -31,6 +31,7 @@ from constraints import REGISTRY  # noqa: E402
 from scripts import scale_report  # noqa: E402
 from scripts.scale_report import AT, COLD, COPY, L1, L2, MATRIX, SORT, SPARSE, SVD, TOP_K, WARM  # noqa: E402
 from trainer.progress import say  # noqa: E402
+from trainer.table import table  # noqa: E402
 
 SIZES = {"quick": (10**6, 10**7), "full": (10**5, 10**6, 10**7, 10**8)}
 UNITS = 1000
@@ -274,7 +275,8 @@ def main() -> None:
         say(f"{memory(name, groups, int(size)):.3f}")
         return
     figures = measure(arguments.quick)
-    say("\n\n".join(scale_report.tables(figures)))
+    say(scale_report.shown(figures))
+    say("\n" + table(["what, and the target", "measured", "", "what limits it"], scale_report.targets(figures)))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.plot:

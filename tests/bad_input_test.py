@@ -7,7 +7,7 @@ import pathlib
 import pytest
 import tensorflow_datasets as tfds
 
-from tests import forks, processes
+from tests import processes
 
 # Flags of the mistake, and words the message must hold: the value or flag, and the way out.
 MISTAKES = {
@@ -105,12 +105,6 @@ MORE_MISTAKES = {
     "more_than_the_window": (["--constraint=nm", "--n=5", "--m=4"], ["n=5", "m=4"]),
     "half_a_rank": (["--constraint=lowrank", "--rank=1.5"], ["rank=1.5", "whole number"]),
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    with forks.Forks(1) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+from tests import forks
 
 _DATA = pytest.StashKey[tempfile.TemporaryDirectory]()
 
@@ -37,3 +40,10 @@ def _seeded() -> None:
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[forks.Forks]:
+    """Runs command lines, for a file of them."""
+    with forks.Forks(1) as running:
+        yield running

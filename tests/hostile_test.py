@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import forks, hostile, processes
+from tests import hostile, processes
 
 LINES = hostile.lines()
 # One in so many is in the fast suite.
@@ -17,12 +17,6 @@ def shared_out():
         marks = [pytest.mark.slow] if number % SHARE else []
         shared.append(pytest.param(name, marks=marks))
     return shared
-
-
-@pytest.fixture(scope="module")
-def server():
-    with forks.Forks(1) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import forks, processes, tensorboard_data
+from tests import processes, tensorboard_data
 from tests.processes import ROOT
 from trainer import rulesfile
 
 MODELS = {"transformer": [], "resnet": ["--depth=8"]}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with forks.Forks(1) as running:
-        yield running
 
 
 # The transformer takes twice as long.

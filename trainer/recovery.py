@@ -31,9 +31,9 @@ class Spikes:
         Args:
           loss: mean over the steps since the last call; NaN where none was finite.
         """
-        recent = float(self._recent.numpy())
         if self._factor is None or not math.isfinite(loss):
             return None
+        recent = float(self._recent.numpy())
         if recent > 0.0 and loss > self._factor * recent:
             return f"loss {loss:.4g} is {loss / recent:.3g} times the recent {recent:.4g}"
         self._recent.assign(loss if recent == 0.0 else (1.0 - _SHARE) * recent + _SHARE * loss)

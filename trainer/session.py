@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from trainer import certificate, devices, experiment, failures, loop, recovery, rundir, summaries
 from trainer.checkpoints import Checkpoints
@@ -148,8 +147,10 @@ class Session:
         self._directory.close()
 
     def _summarise(self, step: int, chunk: Chunk) -> int | None:
+        # Read at once: each operation on a variable takes a tenth of a step of the smallest network.
+        totals = self._state.totals.numpy()
         # Without a finite step there is nothing to take a mean of.
-        loss, penalty, accuracy, count = np.where(self._state.totals[-1] > 0, self._state.totals, np.nan)
+        loss, penalty, accuracy, count = np.where(totals[-1] > 0, totals, np.nan)
         values = {
             "loss": loss / count,
             "accuracy": accuracy / count,
@@ -157,7 +158,7 @@ class Session:
             "steps_per_second": self._steps_per_second(step),
             # Anything but 1 means that the step is compiled again and again, which costs more than training.
             "traces": self._experiment.steps.num_traces["train"],
-            "nonfinite": int(self._state.nonfinite[0]),
+            "nonfinite": int(self._state.nonfinite.numpy()[0]),
         }
         if (new := values["nonfinite"] - self._told) > 0:
             self._told += new
@@ -168,7 +169,7 @@ class Session:
             return self._go_back(step, values["nonfinite"], spike)
         self._last = values
         self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
-        self._state.totals.assign(tf.zeros_like(self._state.totals))
+        self._state.totals.assign(np.zeros_like(totals))
         return None
 
     def _steps_per_second(self, step: int) -> float:
