@@ -73,7 +73,7 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
                         **({} if quick else looking),
                     },
                     steps=100 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
-                    rounds=3 if quick else 7 if model == "mlp" else 5,
+                    rounds=3 if quick else 5,
                 )
                 tell(f"\n{name}\n" + shown(figures[name]))
     return figures
@@ -107,7 +107,7 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
             if (model == "mlp" and not quick) or name in chosen
         }
         name = f"constraints, {model}, batch 128"
-        figures[name] = contest(makers, steps=100 if quick else steps, rounds=3 if quick else 7)
+        figures[name] = contest(makers, steps=100 if quick else steps, rounds=3 if quick else 5)
         tell(f"\n{name}\n" + shown(figures[name]))
     return figures
 

@@ -60,12 +60,13 @@ def trained(path, **settings):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("replicas", "jit"), [(1, False), (2, False), (1, True)])
 @pytest.mark.parametrize("what", ["gradient", "loss"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_bad_step_changes_nothing_but_the_count(monkeypatch, optimizer, replicas, what, value):
+def test_a_bad_step_changes_nothing_but_the_count(monkeypatch, optimizer, replicas, jit, what, value):
     injected(monkeypatch, at(3), replica=replicas - 1, what=what, value=value)
-    parts = tiny.parts(BALL, replicas=replicas, optimizer=optimizer)
+    parts = tiny.parts(BALL, replicas=replicas, optimizer=optimizer, clip_norm=1.0 if jit else None)
+    parts.steps.jit = jit
     parts.train(2)
     before, count = parts.state(), parts.optimizer.iterations.numpy()
     chunk = parts.train(1)

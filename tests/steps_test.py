@@ -201,10 +201,11 @@ def test_the_rate_returned_is_the_one_the_last_step_used():
     np.testing.assert_allclose(rates, [1.0, 0.9, 0.6], rtol=1e-6)
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_chunks_of_any_length_make_the_same_run_bit_for_bit_in_one_trace(replicas):
+@pytest.mark.parametrize(("replicas", "jit"), [(1, False), (2, False), (1, True)])
+def test_chunks_of_any_length_make_the_same_run_bit_for_bit_in_one_trace(replicas, jit):
     rule = RuleSettings(COSINE.constraint, COSINE.values, project_every=3, rate=0.7)
     parts = tiny.parts(rule, replicas=replicas, dropout=0.4, learning_rate=0.02, learning_rate_schedule="cosine")
+    parts.steps.jit = jit
     begun, ends = parts.state(), []
     for length in (50, 1, 7):
         parts.reset(begun)

@@ -43,6 +43,45 @@ def test_twenty_steps_are_those_of_keras(name):
         np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=2e-5, atol=2e-6)
 
 
+CONDITIONAL = [name for name in OPTIMIZERS if "rmsprop" not in name]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_a_step_that_is_left_out_changes_nothing_but_the_count(name, compiled):
+    """On the way of twenty steps, of which every third is left out; the others are as if it had not been there."""
+    mine, theirs = variables(), variables()
+    own, plain = OPTIMIZERS[name](), OPTIMIZERS[name]()
+    own.build(mine)
+    plain.build(theirs)
+    assert Updates(own, mine).conditional
+    apply = tf.function(Updates(own, mine).apply, autograph=False, jit_compile=compiled)
+    rng = np.random.default_rng(1)
+    for step in range(20):
+        gradients = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
+        finite = step % 3 < 2
+        if not finite:
+            gradients[step % 2][:] = [np.nan, np.inf, -np.inf][step // 3 % 3]
+        before = [variable.numpy().tobytes() for variable in [*mine, *own.variables]]
+        apply([tf.constant(gradient) for gradient in gradients], tf.constant(finite))
+        paths = [variable.path for variable in [*mine, *own.variables]]
+        after = [variable.numpy().tobytes() for variable in [*mine, *own.variables]]
+        if finite:
+            Updates(plain, theirs).apply([tf.constant(gradient) for gradient in gradients])
+        else:
+            changed = [path for path, old, new in zip(paths, before, after, strict=True) if old != new]
+            assert changed == [own.iterations.path]
+            plain.iterations.assign_add(1)
+    assert own.iterations.numpy() == 20
+    for left, right in zip([*mine, *own.variables], [*theirs, *plain.variables], strict=True):
+        np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=2e-5, atol=2e-6)
+
+
+def test_what_keras_itself_steps_cannot_be_left_out():
+    optimizer = OPTIMIZERS["rmsprop"]()
+    assert not Updates(optimizer, variables()).conditional
+
+
 def test_a_rate_that_changes_is_followed():
     (weight,) = [keras.Variable(np.zeros(1, np.float32))]
     optimizer = keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([1], [1.0, 0.25]))

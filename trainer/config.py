@@ -165,7 +165,7 @@ class Config:
     steps_per_loop: int = setting(100, "Most steps in one call of the compiled loop.", minimum=1, maximum=10**6)
     jit: str | None = setting(
         None,
-        "Whether XLA compiles the forward and backward pass; auto times both (default: off, auto if nondeterministic).",
+        "Whether XLA compiles the step, but for projections; auto times both (default: off, auto if nondeterministic).",
         choices=JIT,
     )
     deterministic: bool = setting(True, "The same command makes the same bits, interrupted or not.")

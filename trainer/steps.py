@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -48,8 +48,9 @@ class Steps:
       clip_norm: largest norm of the whole gradient, or None.
       max_nonfinite: steps in a row without a finite loss and gradient at which a chunk ends; each leaves weights and
         optimizer as they are.
-      jit: whether XLA compiles the forward and the backward pass; may be changed between two chunks. Not more than
-        these: around the loop XLA is many times slower, and projections have better ways without it.
+      jit: whether XLA compiles the forward and the backward pass and, where it can and no other replica is waited for,
+        the optimizer's step; may be changed between two chunks. Not more than these: around the loop XLA is many times
+        slower, and projections have better ways without it.
     """
 
     def __init__(
@@ -173,8 +174,22 @@ class Steps:
         self, batches: Sequence[tuple[tf.Tensor, tf.Tensor]], measure: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         features, labels = batches[_replica()]
+        if self.jit and self._strategy.num_replicas_in_sync == 1 and self._updates.conditional:
+            # One call, with fewer passes over the weights than its parts would make.
+            sums, bad = self._compiled(self._moved_or_not)(features, labels)
+        else:
+            sums, bad = self._moved(features, labels)
+        measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
+        return sums, bad, measured
+
+    def _moved(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Makes a step, and leaves all but the count of steps as it is if loss or gradient are not finite.
+
+        Returns:
+          Loss, penalty, accuracy and 1, or zeros; and an int64 scalar, 1 if the step was left out.
+        """
         before = [tf.convert_to_tensor(variable) for variable in self._statistics]
-        sums, gradients = self._learn()(features, labels)
+        sums, gradients = (self._compiled(self._gradients) if self.jit else self._gradients)(features, labels)
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
             sums, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *gradients])
@@ -192,21 +207,29 @@ class Steps:
                 tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
             return tf.zeros([4], sums.dtype)
 
-        sums = tf.cond(finite, move, stay)
-        measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
-        return sums, 1 - tf.cast(finite, tf.int64), measured
+        return tf.cond(finite, move, stay), 1 - tf.cast(finite, tf.int64)
+
+    def _moved_or_not(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same without a condition around the optimizer, for XLA and one replica."""
+        before = [tf.convert_to_tensor(variable) for variable in self._statistics]
+        sums, gradients = self._gradients(features, labels)
+        finite = all_finite(sums, gradients)
+        self._updates.apply(self._clipped(gradients), finite)
+        for variable, value in zip(self._statistics, before, strict=True):
+            kept = tf.where(finite, tf.convert_to_tensor(variable), value)
+            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=kept)
+        sums = tf.concat([sums[:3], tf.ones([1], sums.dtype)], axis=0)
+        return tf.where(finite, sums, tf.zeros_like(sums)), 1 - tf.cast(finite, tf.int64)
 
     def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         return gradients if self._clip_norm is None else tf.clip_by_global_norm(gradients, self._clip_norm)[0]
 
-    def _learn(self) -> Any:
-        """The calling replica's `_gradients`, compiled by XLA if so chosen."""
-        if not self.jit:
-            return self._gradients
+    def _compiled(self, function: Callable) -> Callable:
+        """One of the methods here, compiled by XLA for the calling replica."""
         number = _replica()
         # One for each: its trace holds that replica's copies of the variables.
         if number not in self._jitted:
-            self._jitted[number] = tf.function(self._gradients, jit_compile=True, autograph=False)
+            self._jitted[number] = tf.function(function, jit_compile=True, autograph=False)
         return self._jitted[number]
 
     def _gradients(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -33,22 +33,32 @@ class Updates:
             keras.optimizers.AdamW: self._adam,
         }.get(type(optimizer))
 
-    def apply(self, gradients: Sequence[tf.Tensor | None]) -> None:
+    @property
+    def conditional(self) -> bool:
+        """Whether `apply` can leave a step out."""
+        return self._fused is not None
+
+    def apply(self, gradients: Sequence[tf.Tensor | None], finite: tf.Tensor | None = None) -> None:
         """Makes one step and counts it; to be called in a replica.
 
         Args:
           gradients: one of each variable, summed over all replicas; None where a variable has none.
+          finite: a bool scalar; where it is false, the step is only counted, and all else stays as it is. For XLA,
+            which is faster without a condition, and only for optimizers that are `conditional`.
         """
         step = tf.convert_to_tensor(self._optimizer.iterations)
         rate = tf.convert_to_tensor(self._optimizer.learning_rate)
         pairs = [
             (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
         ]
+        if finite is not None:
+            rate = tf.where(finite, rate, tf.zeros_like(rate))
+            pairs = [(place, tf.where(finite, gradient, tf.zeros_like(gradient))) for place, gradient in pairs]
         if self._fused is None:
             for place, gradient in pairs:
                 self._optimizer.update_step(gradient, self._variables[place], rate)
         else:
-            self._fused(pairs, rate, step)
+            self._fused(pairs, rate, step, finite)
         self.count()
 
     def count(self) -> None:
@@ -57,7 +67,9 @@ class Updates:
         one = tf.ones([], tf.int64)
         tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer.iterations), value=one)
 
-    def _momentum(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor) -> None:
+    def _momentum(
+        self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor, finite: tf.Tensor | None
+    ) -> None:
         del step
         optimizer = self._optimizer
         for place, gradient in pairs:
@@ -66,16 +78,26 @@ class Updates:
             if not optimizer.momentum:
                 tf.raw_ops.ResourceApplyGradientDescent(var=own, alpha=lr, delta=gradient)
                 continue
-            tf.raw_ops.ResourceApplyKerasMomentum(
-                var=own,
-                accum=_handle(optimizer.momentums[place]),
-                lr=lr,
-                grad=gradient,
-                momentum=tf.constant(optimizer.momentum, gradient.dtype),
-                use_nesterov=optimizer.nesterov,
-            )
+            accum, momentum = _handle(optimizer.momentums[place]), _share(optimizer.momentum, gradient.dtype, finite)
+            if finite is None:
+                tf.raw_ops.ResourceApplyKerasMomentum(
+                    var=own,
+                    accum=accum,
+                    lr=lr,
+                    grad=gradient,
+                    momentum=momentum,
+                    use_nesterov=optimizer.nesterov,
+                )
+                continue
+            # The kernel's formula: it adds the momentum to the weights in any case.
+            kept = tf.raw_ops.ReadVariableOp(resource=accum, dtype=gradient.dtype) * momentum - lr * gradient
+            tf.raw_ops.AssignVariableOp(resource=accum, value=kept)
+            moved = momentum * kept - lr * gradient if optimizer.nesterov else kept
+            tf.raw_ops.AssignAddVariableOp(resource=own, value=tf.cast(finite, gradient.dtype) * moved)
 
-    def _adam(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor) -> None:
+    def _adam(
+        self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor, finite: tf.Tensor | None
+    ) -> None:
         optimizer = self._optimizer
         count = tf.cast(step + 1, tf.float32)
         first, second = tf.pow(optimizer.beta_1, count), tf.pow(optimizer.beta_2, count)
@@ -92,11 +114,17 @@ class Updates:
                 beta1_power=tf.cast(first, dtype),
                 beta2_power=tf.cast(second, dtype),
                 lr=tf.cast(rate, dtype),
-                beta1=tf.constant(optimizer.beta_1, dtype),
-                beta2=tf.constant(optimizer.beta_2, dtype),
+                beta1=_share(optimizer.beta_1, dtype, finite),
+                beta2=_share(optimizer.beta_2, dtype, finite),
                 epsilon=tf.constant(optimizer.epsilon, dtype),
                 grad=gradient,
             )
+
+
+def _share(kept: float, dtype: tf.DType, finite: tf.Tensor | None) -> tf.Tensor:
+    """The share of a running mean that a step keeps: all of it where the step is left out."""
+    share = tf.constant(kept, dtype)
+    return share if finite is None else tf.where(finite, share, tf.ones_like(share))
 
 
 def _handle(variable: keras.Variable) -> tf.Tensor:
