@@ -52,12 +52,20 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="keras")
     figures: dict[str, dict] = {}
     targets: list[list[str]] = []
+
+    def keep() -> None:
+        # After each part, as all of them take an hour.
+        if arguments.json:
+            arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
     if "training" in parts:
         figures["training"] = contests.training(arguments.quick, arguments.only, tell=say)
         targets += contests.training_targets(figures["training"])
+        keep()
     if "costs" in parts:
         figures["costs"] = contests.costs(arguments.quick, tell=say)
         targets += contests.cost_targets(figures["costs"])
+        keep()
     if "processes" in parts:
         with tempfile.TemporaryDirectory() as folder:
             figures["processes"] = processes.measure(pathlib.Path(folder), rounds=1 if arguments.quick else 5)
@@ -65,16 +73,17 @@ def main() -> None:
             figures["processes"] |= processes.determinism(rounds=3)
         say("\nprocesses\n" + table(["", ""], [[name, f"{x:.2f}"] for name, x in figures["processes"].items()]))
         targets += processes.targets(figures["processes"])
+        keep()
     if "scale" in parts:
         figures["scale"] = scale.measure(arguments.quick)
         say("\nprojections of large tensors\n" + scale_report.shown(figures["scale"]))
         targets += scale_report.targets(figures["scale"])
+        keep()
     if "profile" in parts:
         figures["profile"] = operations.measure()
         say("\noperations of a step, mlp, batch 128\n" + operations.shown(figures["profile"]))
     say("\ntargets\n" + table(["what, and the target", "measured", "", "what limits it"], targets))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep()
     if arguments.plot:
         draw(figures, arguments.plot)
 

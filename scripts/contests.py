@@ -46,36 +46,39 @@ _HOST = "what Python does between two calls, each 100 steps"
 def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
     """Every model, batch size and optimizer: the whole loop against `fit` at each of its settings and the floor."""
     figures: Figures = {}
-    for model, steps in MODELS.items():
-        for batch in (32, 128):
-            for optimizer in ("adam", "sgd"):
-                name = CONTEST.format(model=model, batch=batch, optimizer=optimizer)
-                if only not in name or (quick and (model, batch, optimizer) != ("mlp", 128, "adam")):
-                    continue
-                config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
-                looking = {
-                    f"{LOOKING}{', jit' if jit else ''}": partial(Floor, config, jit, looks=True)
+    chosen = [
+        (CONTEST.format(model=model, batch=batch, optimizer=optimizer), model, batch, optimizer)
+        for model in MODELS
+        for batch in (32, 128)
+        for optimizer in ("adam", "sgd")
+        if not quick or (model, batch, optimizer) == ("mlp", 128, "adam")
+    ]
+    chosen = [one for one in chosen if only in one[0]]
+    for number, (name, model, batch, optimizer) in enumerate(chosen, start=1):
+        steps = MODELS[model]
+        config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
+        looking = {
+            f"{LOOKING}{', jit' if jit else ''}": partial(Floor, config, jit, looks=True) for jit in (False, True)
+        }
+        # Next to a long step, what a call costs is nothing, and a hundred of them take half a minute.
+        sizes = (1, 100) if quick else (1, 10, 100) if steps >= 100 else (1, 10)
+        figures[name] = contest(
+            {
+                "ours": partial(Ours, config),
+                "ours, --jit=on": partial(Ours, dataclasses.replace(config, jit="on")),
+                **{
+                    f"fit, {size} a call{', jit' if jit else ''}": partial(Fit, config, size, jit)
                     for jit in (False, True)
-                }
-                # Next to a long step, what a call costs is nothing, and a hundred of them take half a minute.
-                sizes = (1, 100) if quick else (1, 10, 100) if steps >= 100 else (1, 10)
-                figures[name] = contest(
-                    {
-                        "ours": partial(Ours, config),
-                        "ours, --jit=on": partial(Ours, dataclasses.replace(config, jit="on")),
-                        **{
-                            f"fit, {size} a call{', jit' if jit else ''}": partial(Fit, config, size, jit)
-                            for jit in (False, True)
-                            for size in sizes
-                        },
-                        "floor": partial(Floor, config, False),
-                        "floor, jit": partial(Floor, config, True),
-                        **({} if quick else looking),
-                    },
-                    steps=100 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
-                    rounds=3 if quick else 5,
-                )
-                tell(f"\n{name}\n" + shown(figures[name]))
+                    for size in sizes
+                },
+                "floor": partial(Floor, config, False),
+                "floor, jit": partial(Floor, config, True),
+                **({} if quick else looking),
+            },
+            steps=100 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
+            rounds=3 if quick else 5,
+        )
+        tell(f"\n{name} ({number} of {len(chosen)})\n" + shown(figures[name]))
     return figures
 
 
