@@ -47,6 +47,8 @@ def main() -> None:
     unknown = set(parts) - set(PARTS)
     if unknown:
         parser.error(f"--parts: {min(unknown)} is not known; choose from {', '.join(PARTS)}")
+    if not any(arguments.only in name for name in contests.NAMES):
+        parser.error(f"--only={arguments.only}: no contest's name holds this; try one of {', '.join(contests.MODELS)}")
     # Contestants are many functions on purpose, and Keras warns of what was asked for.
     tf.get_logger().setLevel("ERROR")
     warnings.filterwarnings("ignore", module="keras")

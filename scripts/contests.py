@@ -31,7 +31,12 @@ LONG = Config(
 )
 # Steps in a round, which take about a second.
 MODELS = {"mlp": 500, "convnet": 100, "lstm": 100, "resnet": 10, "transformer": 20}
-CONTEST = "{model}, batch {batch}, {optimizer}"
+NAMES = {
+    f"{model}, batch {batch}, {optimizer}": (model, batch, optimizer)
+    for model in MODELS
+    for batch in (32, 128)
+    for optimizer in ("adam", "sgd")
+}
 # The floor that leaves out steps that are not finite, as this project does: it tells what that takes.
 LOOKING = "looking floor"
 
@@ -46,15 +51,8 @@ _HOST = "what Python does between two calls, each 100 steps"
 def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
     """Every model, batch size and optimizer: the whole loop against `fit` at each of its settings and the floor."""
     figures: Figures = {}
-    chosen = [
-        (CONTEST.format(model=model, batch=batch, optimizer=optimizer), model, batch, optimizer)
-        for model in MODELS
-        for batch in (32, 128)
-        for optimizer in ("adam", "sgd")
-        if not quick or (model, batch, optimizer) == ("mlp", 128, "adam")
-    ]
-    chosen = [one for one in chosen if only in one[0]]
-    for number, (name, model, batch, optimizer) in enumerate(chosen, start=1):
+    chosen = {name: one for name, one in NAMES.items() if only in name and (not quick or one == ("mlp", 128, "adam"))}
+    for number, (name, (model, batch, optimizer)) in enumerate(chosen.items(), start=1):
         steps = MODELS[model]
         config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
         looking = {
