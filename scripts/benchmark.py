@@ -20,7 +20,7 @@ quiet.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts import contests, operations, processes, scale, scale_report  # noqa: E402
+from scripts import contests, operations, pauses, processes, scale, scale_report  # noqa: E402
 from trainer.progress import say  # noqa: E402
 from trainer.table import table  # noqa: E402
 
@@ -67,6 +67,8 @@ def main() -> None:
     if "costs" in parts:
         figures["costs"] = contests.costs(arguments.quick, tell=say)
         targets += contests.cost_targets(figures["costs"])
+        figures["pauses"] = pauses.measure(arguments.quick, tell=say)
+        targets += pauses.targets(figures["pauses"])
         keep()
     if "processes" in parts:
         with tempfile.TemporaryDirectory() as folder:

@@ -46,6 +46,7 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 _PART = "see the profile"
 _NOISE = 1.03
 _PASSES = "passes over the weights between two steps, which nothing can overlap: see the profile"
+_ROWS = "gathering the rows of a batch while the processor is busy"
 _HOST = "what Python does between two calls, each 100 steps"
 
 
@@ -108,6 +109,8 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
             for name, settings in variants.items()
             if (model == "mlp" and not quick) or name in chosen
         }
+        bare = dataclasses.replace(LONG, model=model, batch_size=128, **variants["bare"])
+        makers["the same batch again and again"] = partial(Ours, bare, still=True)
         name = f"constraints, {model}, batch 128"
         figures[name] = contest(makers, steps=100 if quick else steps, rounds=3 if quick else 5)
         tell(f"\n{name}\n" + shown(figures[name]))
@@ -206,6 +209,8 @@ def cost_targets(figures: Figures) -> list[list[str]]:
                 continue
             what = _HOST if variant == "summaries" else _PASSES
             rows.append(row(f"{name}: {variant}, to bare", "<=", limit, _ratios(results, variant, "bare"), what))
+        still = "the same batch again and again"
+        rows.append(row(f"{name}: bare, to {still}", "<=", 1.02, _ratios(results, "bare", still), _ROWS))
     return rows
 
 

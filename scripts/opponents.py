@@ -7,6 +7,7 @@ returns the seconds that one took.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import tempfile
 import time
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import models
-from trainer import data, experiment, rundir, session, updates
+from trainer import batches, data, experiment, rundir, session, updates
 from trainer.config import Config
 
 # A run that is to make next to no summaries makes them at intervals longer than this.
@@ -35,21 +36,35 @@ class Ours:
 
     Args:
       config: the settings; the run is kept in a temporary folder.
+      still: whether every step sees the same batch, which nothing is done for; it tells what the input pipeline costs.
 
     Attributes:
       first_summary: the step of the first summary, 0 if there are next to none; what it measures is compiled only then.
+      pauses: seconds that training has waited for each checkpoint.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, still: bool = False):
         every = int(config.summary_every)
         self.first_summary = every if every <= _SELDOM else 0
         self._folder = tempfile.TemporaryDirectory()
         config = dataclasses.replace(config, run_dir=f"{self._folder.name}/run")
         directory = rundir.RunDirectory(config)
         built = experiment.build(config)
+        if still:
+            built.steps._train_source = Still(built.train_source, built.strategy)  # type: ignore[assignment]
         self._session = session.Session(built, directory)
         self._session.begin("")
         self._budget = Budget(built.optimizer)
+        self.pauses: list[float] = []
+        save = self._session._checkpoints.save
+
+        def timed(wait: bool = True) -> pathlib.Path:
+            begun = time.perf_counter()
+            path = save(wait)
+            self.pauses.append(time.perf_counter() - begun)
+            return path
+
+        self._session._checkpoints.save = timed  # type: ignore[method-assign]
 
     def run(self, num_steps: int) -> float:
         """Makes about so many steps: whole chunks."""
@@ -59,6 +74,38 @@ class Ours:
         """Drops the run."""
         self._session.close()
         self._folder.cleanup()
+
+
+class Still:
+    """A source of one batch, again and again.
+
+    Args:
+      source: where that is from.
+      strategy: of one replica.
+    """
+
+    indexed = True
+
+    def __init__(self, source: batches.Source, strategy: tf.distribute.Strategy):
+        self._source = source
+        batch = source.train_batch(source.arrays, tf.zeros([], tf.int64))
+        taken = strategy.run(source.take, args=(source.arrays, batch))
+        self._batch = tuple(strategy.experimental_local_results(values)[0] for values in taken)
+
+    @property
+    def arrays(self) -> Any:
+        """Those of the source, which nobody reads."""
+        return self._source.arrays
+
+    def train_batch(self, arrays: Any, step: tf.Tensor) -> tf.Tensor:
+        """Nothing."""
+        del arrays
+        return step
+
+    def take(self, arrays: Any, batch: tf.Tensor) -> Any:
+        """The batch."""
+        del arrays, batch
+        return self._batch
 
 
 class Budget:

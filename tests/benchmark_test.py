@@ -8,8 +8,9 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from scripts import contests, operations, opponents, processes
+from scripts import contests, operations, opponents, pauses, processes
 from scripts.opponents import Fit, Floor, Ours
 from trainer.config import Config
 
@@ -82,6 +83,37 @@ def test_targets_of_processes():
     rows = processes.targets({**figures, "peak memory of fit, MiB": 1.0})
     assert [row[1:3] for row in rows] == [["1.20", "held"], ["2.00", "NOT HELD"]]
     assert [bool(row[3]) for row in rows] == [False, True]
+
+
+def test_waiting_for_checkpoints_is_held_against_the_steps_between_two():
+    rows = pauses.targets({"mlp": {"pause": 10.0, "quartile_1": 8.0, "quartile_3": 40.0, "step": 2.0}})
+    assert [row[1:] for row in rows] == [["0.50 (0.45-1.25)", "held", ""]]
+    (row,) = pauses.targets({"mlp": {"pause": 50.0, "quartile_1": 8.0, "quartile_3": 90.0, "step": 2.0}})
+    assert row[2] == "NOT HELD"
+
+
+def test_pauses_are_those_of_the_saves_that_are_due():
+    config = dataclasses.replace(contests.LONG, model="logistic", model_options={}, checkpoint_every="20")
+    with contextlib.redirect_stdout(io.StringIO()):
+        ours = Ours(config)
+        assert ours.run(50) > 0
+    # At 20, 40 and 60, and the last one again as the round ends.
+    assert len(ours.pauses) == 4
+    assert min(ours.pauses) > 0
+    ours.close()
+
+
+def test_the_same_batch_again_and_again():
+    config = dataclasses.replace(contests.LONG, model="logistic", model_options={})
+    with contextlib.redirect_stdout(io.StringIO()):
+        ours = Ours(config, still=True)
+        assert ours.run(50) > 0
+    source = ours._session._experiment.steps._train_source
+    batches = [source.take((), source.train_batch((), tf.constant(step))) for step in (1, 2)]
+    for one, other in zip(*batches, strict=True):
+        assert one.shape[0] == config.batch_size
+        np.testing.assert_array_equal(one, other)
+    ours.close()
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import threading
+import time
 
 import keras
 import pytest
@@ -14,6 +16,7 @@ import tensorflow as tf
 from tests import tiny
 from tests.saved import Run
 from trainer import checkpoints, devices
+from trainer import manifest as manifests
 
 
 def names(folder) -> list[str]:
@@ -100,7 +103,7 @@ def manifest(edit):
     def damage(path):
         content = json.loads(path.read_text())
         edit(content)
-        path.write_text(checkpoints._serialised(content))
+        path.write_text(manifests.serialised(content))
 
     return damage
 
@@ -109,18 +112,18 @@ def pointing_outside(path):
     """Names a good file of another checkpoint in place of a damaged one of its own."""
     content = json.loads(path.read_text())
     own = next(name for name in content["files"] if "data" in name)
-    content["files"][f"../step-00000002/{own}"] = checkpoints._fingerprint(path.parent.parent / "step-00000002" / own)
+    content["files"][f"../step-00000002/{own}"] = manifests.fingerprint(path.parent.parent / "step-00000002" / own)
     del content["files"][own]
     flip(path.parent / own)
-    path.write_text(checkpoints._serialised(content))
+    path.write_text(manifests.serialised(content))
 
 
 def naming_a_neighbour(path):
     """Names a good file outside beside its own."""
     content = json.loads(path.read_text())
     outside = path.parent.parent / "step-00000002" / "state.index"
-    content["files"]["../step-00000002/state.index"] = checkpoints._fingerprint(outside)
-    path.write_text(checkpoints._serialised(content))
+    content["files"]["../step-00000002/state.index"] = manifests.fingerprint(outside)
+    path.write_text(manifests.serialised(content))
 
 
 FILES = {"data": "state.data-00000-of-00001", "index": "state.index", "manifest": "manifest.json"}
@@ -245,10 +248,10 @@ def test_a_step_that_is_saved_already_is_not_written_again(copied):
 
 
 FAILURES = {
-    "writing": (tf.train.Checkpoint, "write"),
-    "checksums": (checkpoints, "_fingerprint"),
-    "manifest": (checkpoints.json, "dumps"),
-    "syncing": (checkpoints, "_sync"),
+    "writing": (checkpoints.Checkpoints, "_write"),
+    "checksums": (manifests, "fingerprint"),
+    "manifest": (manifests.json, "dumps"),
+    "syncing": (manifests, "sync"),
     "naming": (checkpoints.os, "rename"),
 }
 
@@ -274,6 +277,69 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_good_and_no_leftovers(copied
     # Once there is room, the same save succeeds.
     assert run.checkpoints.save() == folder / "step-00000004"
     assert Run(folder).checkpoints.restore() == 4
+
+
+@pytest.mark.parametrize("ask", ["save", "save_best", "restore", "steps", "wait", "look"])
+def test_what_becomes_of_a_save_that_nobody_waits_for_is_told_to_who_asks_next(copied, monkeypatch, ask):
+    folder, states = copied
+    run = Run(folder)
+    run.checkpoints.restore()
+    run.step()
+    on_disk = threading.Event()
+
+    def full(path):
+        on_disk.wait()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "sync", full)
+        assert run.checkpoints.save(wait=False) == folder / "step-00000004"
+        assert "unfinished-00000004" in names(folder)
+        run.checkpoints.look()  # As long as it is under way, there is nothing to tell.
+        run.step()
+        on_disk.set()
+        while ask == "look" and "unfinished-00000004" in names(folder):
+            time.sleep(0.001)
+        time.sleep(0.1)
+        with pytest.raises(OSError, match="No space left"):
+            getattr(run.checkpoints, ask)()
+    # Once.
+    assert run.checkpoints.steps() == [3, 2, 1]
+    assert names(folder) == ["step-00000001", "step-00000002", "step-00000003"]
+    assert run.checkpoints.restore() == 3
+    assert tiny.same_bits(run.state(), states[3])
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_training_goes_on_beside_a_slow_disk_and_changes_nothing_of_what_is_saved(tmp_path, monkeypatch, replicas):
+    run = Run(tmp_path, replicas)
+    run.step()
+    saved, on_disk, sync = run.state(), threading.Event(), manifests.sync
+
+    def slow(path):
+        on_disk.wait()
+        sync(path)
+
+    monkeypatch.setattr(manifests, "sync", slow)
+    path = run.checkpoints.save(wait=False)
+    for _ in range(3):
+        run.step()
+    assert names(tmp_path) == ["unfinished-00000001"]
+    on_disk.set()
+    run.checkpoints.wait()
+    assert names(tmp_path) == [path.name]
+    again = Run(tmp_path, replicas)
+    assert again.checkpoints.restore() == 1
+    assert tiny.same_bits(again.state(), saved)
+    # Saves come one after the other.
+    on_disk.clear()
+    run.checkpoints.save(wait=False)
+    run.step()
+    threading.Timer(0.2, on_disk.set).start()
+    run.checkpoints.save_best(wait=False)
+    assert path.with_name("step-00000004").is_dir()
+    run.checkpoints.close()
+    assert names(tmp_path / "best") == ["step-00000005"]
 
 
 def test_a_file_that_grew_between_writing_and_renaming_is_noticed(copied):

@@ -11,6 +11,7 @@ import pytest
 from tests import damage, processes, resume_test, tiny
 from tests.saved import Run
 from trainer import checkpoints
+from trainer import manifest as manifests
 
 STEPS = (1, 2, 3)
 ONE = damage.of_one("step-00000003", "step-00000002")
@@ -163,7 +164,7 @@ def test_a_state_of_another_step_under_a_manifest_that_was_made_to_fit(copied):
     for file in (folder / "step-00000001").glob("state.*"):
         shutil.copyfile(file, folder / "step-00000003" / file.name)
     content = json.loads((folder / "step-00000001" / "manifest.json").read_text())
-    manifest.write_text(checkpoints._serialised({**content, "step": 3}))
+    manifest.write_text(manifests.serialised({**content, "step": 3}))
     assert again.restore() == 2
     assert tiny.same_bits(run.state(), states[2])
     assert run.said == ["checkpoint step-00000003 is passed over: it holds step 1"]

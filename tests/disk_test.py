@@ -4,6 +4,7 @@ stop."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -13,7 +14,8 @@ import time
 import numpy as np
 import pytest
 
-from tests import processes, resume_test, tensorboard_data, tiny
+from tests import experiment_test, processes, resume_test, tensorboard_data, tiny
+from trainer import manifest as manifests
 from trainer import summaries
 
 FLAGS = [
@@ -204,6 +206,28 @@ def test_a_disk_that_becomes_read_only(mounted):
     result = processes.train(*ENDLESS, "--run_dir=new", cwd=mounted)
     assert result.returncode == 2
     assert "is read-only" in result.stderr
+
+
+@pytest.mark.parametrize("call", [1, 11])
+def test_a_disk_that_fails_beside_training_ends_the_run_with_what_it_had(tmp_path, monkeypatch, call):
+    """The first call is in the first save, the other in one after that; training has gone on when it fails."""
+    calls, sync = [], manifests.sync
+
+    def failing(path):
+        calls.append(path)
+        time.sleep(0.02)
+        if len(calls) >= call:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        sync(path)
+
+    settings = experiment_test.config(tmp_path / "run", train_steps=10**6, checkpoint_every="50", eval_every="100%")
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "sync", failing)
+        with pytest.raises(OSError, match="No space left on device"):
+            experiment_test.trained(settings)
+    assert leftovers(tmp_path) == []
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert saved == ([] if call == 1 else ["step-00000050", "step-00000100"])
 
 
 def test_a_writer_that_fails_is_said_once(tmp_path):

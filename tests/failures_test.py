@@ -55,6 +55,11 @@ def test_a_mistake_of_the_program_is_not_explained_away(error):
 def test_the_systems_words_without_those_of_tensorflow():
     message = "{{function_node __wrapped__SaveV2_device_/job:x}} run/part-0.data; File too large [Op:SaveV2] name: "
     assert failures.reason(tf.errors.OutOfRangeError(None, None, message)) == "File too large"
+    message = (
+        'Graph execution error:\n\nDetected at node SaveV2 defined at (most recent call last):\n  File "x.py", line 8, '
+        "in save\n\nrun/state_temp/part-0.data; File too large\n\t [[{{node SaveV2}}]] [Op:__inference__written_7]"
+    )
+    assert failures.reason(tf.errors.OutOfRangeError(None, None, message)) == "File too large"
     assert failures.reason(OSError(errno.ENOSPC, "No space left on device", "x")) == "No space left on device"
     assert failures.reason(OSError("odd")) == "odd"
 

@@ -26,9 +26,9 @@ AT_MOST_ONE_MORE = (12, 13)
 # Points of the save that the first signal leads to, and of the way out after it.
 WHILE_SAVING = {
     "as it begins": "trainer.checkpoints:Checkpoints.save",
-    "as values are written": "tensorflow:train.Checkpoint.write",
-    "as checksums are taken": "trainer.checkpoints:_fingerprint",
-    "as files are synced": "trainer.checkpoints:_sync",
+    "as values are written": "trainer.checkpoints:Checkpoints._write",
+    "as checksums are taken": "trainer.manifest:fingerprint",
+    "as files are synced": "trainer.manifest:sync",
     "as it gets its name": "trainer.checkpoints:Checkpoints._path",
     "as event files are flushed": "trainer.summaries:Summaries.flush",
     "as event files are closed": "trainer.summaries:Summaries.close",

@@ -151,7 +151,7 @@ def test_a_run_that_starts_while_another_saves(tmp_path, at):
 
 @pytest.mark.slow
 def test_the_lock_of_a_killed_run_blocks_nobody(tmp_path):
-    plan = [sabotage.point("trainer.checkpoints:_sync", send=("SIGSTOP",))]
+    plan = [sabotage.point("trainer.manifest:sync", send=("SIGSTOP",))]
     with start(plan, *FLAGS, folder=tmp_path) as first:
         os.waitid(os.P_PID, first.pid, os.WSTOPPED)
         first.kill()

@@ -4,30 +4,30 @@ A checkpoint is a directory `step-00000450` that appears under its name only whe
 another name, synced, checksummed in a manifest, renamed. The directory listing is the only record of what there is, so
 there is no state file to be lost or to point elsewhere; a checkpoint whose checksums do not hold is passed over, and so
 is one of another run. Symbolic links are not followed. Values that are not finite are neither saved nor restored.
+
+A save has two parts. Training waits while the values are handed to the system; a compiled function does that in some
+milliseconds, as `tf.train.Checkpoint` alone goes through the whole network in Python each time. Until they are on the
+disk under the checkpoint's name, which takes as long as the disk does, training may go on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import pathlib
 import re
 import shutil
-import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from trainer import failures
+from trainer import failures, manifest
+from trainer.background import Background
 
-MANIFEST = "manifest.json"
-PREFIX = "state"
 # One spelling for each step, or two directories could claim to be the same checkpoint.
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
-_PART = re.compile(rf"{PREFIX}\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
 _UNFINISHED = re.compile(r"(unfinished|obsolete)-.*")
 
 
@@ -86,41 +86,66 @@ class Checkpoints:
         self._state = tf.train.Checkpoint(
             model=model, optimizer=optimizer, progress=progress, seeds=seeds, rules=list(rules)
         )
-        self._variables = [*model.variables, *optimizer.variables]
+        variables = [*model.variables, *optimizer.variables]
+        self._floats = [variable for variable in variables if tf.as_dtype(variable.dtype).is_floating]
+        self._values = tf.function(self._written, autograph=False)
         self._optimizer = optimizer
         self._directory = directory
         self._keep = keep
         self._log = log
         self._run = run
+        self._background = Background("checkpoint")
 
-    def save(self) -> pathlib.Path:
+    def save(self, wait: bool = True) -> pathlib.Path:
         """Writes a checkpoint of the present step and deletes those too many.
+
+        Args:
+          wait: until it is on the disk; otherwise the next call here, or `look`, raises what became of it.
+
+        Returns:
+          The folder that the checkpoint is in, or will be.
 
         Raises:
           failures.NonFiniteError: the state holds NaN or infinity; nothing was written, the earlier checkpoints stay.
-          OSError: the disk refused; the earlier checkpoints stay, and nothing of this one.
+          OSError: the disk refused this save or the one before; the earlier checkpoints stay, and nothing of it.
         """
-        now = self._step()
-        path = self._write(self._directory, now)
-        # Later steps than this are those that `restore` passed over; they must not take the place of good ones.
-        kept = [step for step in self.steps() if step <= now][: self._keep]
-        for step in self.steps():
-            if step not in kept:
-                self._delete(self._path(self._directory, step))
-        return path
 
-    def save_best(self) -> pathlib.Path:
-        """Writes the present state as the best so far, in the folder `best`; raises what `save` raises."""
+        def tidy(now: int) -> None:
+            steps = _steps(self._directory)
+            # Later steps than this are those that `restore` passed over; they must not take the place of good ones.
+            kept = [step for step in steps if step <= now][: self._keep]
+            for step in steps:
+                if step not in kept:
+                    self._delete(self._path(self._directory, step))
+
+        return self._save(self._directory, tidy, wait)
+
+    def save_best(self, wait: bool = True) -> pathlib.Path:
+        """Writes the present state as the best so far, in the folder `best`; all else as `save`."""
         folder = self._directory / "best"
-        step = self._step()
-        path = self._write(folder, step)
-        for other in _steps(folder):
-            if other != step:
-                self._delete(self._path(folder, other))
-        return path
+
+        def tidy(now: int) -> None:
+            for step in _steps(folder):
+                if step != now:
+                    self._delete(self._path(folder, step))
+
+        return self._save(folder, tidy, wait)
+
+    def look(self) -> None:
+        """Raises what a save that nobody waits for has raised."""
+        self._background.look()
+
+    def wait(self) -> None:
+        """Waits until what was saved is on the disk, and raises what `save` raises."""
+        self._background.wait()
+
+    def close(self) -> None:
+        """Waits for a save under way; nothing can be saved afterwards."""
+        self._background.close()
 
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, newest first."""
+        self.wait()
         return _steps(self._directory)
 
     def restore(self) -> int | None:
@@ -131,13 +156,15 @@ class Checkpoints:
 
         Raises:
           ValueError: there are checkpoints, but none is whole.
+          OSError: the disk refused a save that was under way.
         """
+        self.wait()
         for folder in (self._directory, self._directory / "best"):
             _clean(folder)
         steps = self.steps()
         for step in steps:
             path = self._path(self._directory, step)
-            problem = _problem(path, step, self._run) or self._read(path, step)
+            problem = manifest.problem(path, step, self._run) or self._read(path, step)
             if problem is None:
                 return step
             self._log(f"checkpoint {path.name} is passed over: {problem}")
@@ -153,7 +180,7 @@ class Checkpoints:
 
     def _read(self, path: pathlib.Path, step: int) -> str | None:
         try:
-            self._state.read(str(path / PREFIX)).assert_consumed()
+            self._state.read(str(path / manifest.PREFIX)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             return f"it does not fit this run: {str(error).splitlines()[0]}"
         if self._step() != step:
@@ -163,15 +190,17 @@ class Checkpoints:
 
     def _nonfinite(self) -> str | None:
         """The path of a weight or of a part of the optimizer's state that is not finite; None when all are."""
-        for variable in self._variables:
-            value = tf.convert_to_tensor(variable)
-            if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
+        for variable in self._floats:
+            if not all(np.isfinite(_value(copy)).all() for copy in _copies(variable)):
                 return variable.path
         return None
 
-    def _write(self, folder: pathlib.Path, step: int) -> pathlib.Path:
+    def _save(self, folder: pathlib.Path, tidy: Callable[[int], None], wait: bool) -> pathlib.Path:
+        self.wait()
+        step = self._step()
         final = self._path(folder, step)
-        if _exists(final) and _problem(final, step, self._run) is None:
+        if _exists(final) and manifest.problem(final, step, self._run) is None:
+            tidy(step)
             return final
         if bad := self._nonfinite():
             raise failures.NonFiniteError(
@@ -184,25 +213,36 @@ class Checkpoints:
         folder.mkdir(exist_ok=True)
         _remove(unfinished)
         unfinished.mkdir()
-        try:
-            self._state.write(str(unfinished / PREFIX))
-            files = {file.name: _fingerprint(file) for file in sorted(unfinished.iterdir())}
-            manifest = {"step": step, **({"run": self._run} if self._run else {}), "files": files}
-            (unfinished / MANIFEST).write_text(_serialised(manifest))
-            for file in unfinished.iterdir():
-                _sync(file)
-            _sync(unfinished)
-            if _exists(final):
-                self._delete(final)
-            os.rename(unfinished, final)
-            _sync(folder)
-        except tf.errors.OpError as error:
-            _remove(unfinished)
-            raise OSError(0, failures.reason(error), str(unfinished)) from None
-        except BaseException:
-            _remove(unfinished)
-            raise
+        with _or_nothing(unfinished):
+            self._write(unfinished / manifest.PREFIX)
+
+        def finish() -> None:
+            with _or_nothing(unfinished):
+                self._finish(unfinished, final, step)
+            tidy(step)
+
+        self._background.begin(finish)
+        if wait:
+            self.wait()
         return final
+
+    def _write(self, prefix: pathlib.Path) -> None:
+        """Hands the values to the system."""
+        self._values(tf.constant(str(prefix)))
+
+    def _written(self, prefix: tf.Tensor) -> tf.Tensor:
+        # By its whole name, as what lies on a device of another name would have a file of its own.
+        near = tf.DeviceSpec.from_string(_copies(self._optimizer.iterations)[0].device)
+        with tf.device(near.replace(device_type="CPU", device_index=0)):
+            return self._state.write(prefix)
+
+    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int) -> None:
+        """Makes a checkpoint of the files that were written: on the disk, with checksums and its name."""
+        manifest.complete(unfinished, step, self._run)
+        if _exists(final):
+            self._delete(final)
+        os.rename(unfinished, final)
+        manifest.sync(final.parent)
 
     @staticmethod
     def _path(folder: pathlib.Path, step: int) -> pathlib.Path:
@@ -217,6 +257,29 @@ class Checkpoints:
         _remove(obsolete)
 
 
+def _copies(variable: keras.Variable) -> Sequence[tf.Variable]:
+    """Each replica's own."""
+    return getattr(variable.value, "values", (variable.value,))
+
+
+def _value(copy: tf.Variable) -> np.ndarray:
+    # Several times as fast as the variable's own way, and there are hundreds of them.
+    return tf.raw_ops.ReadVariableOp(resource=copy.handle, dtype=copy.dtype).numpy()
+
+
+@contextlib.contextmanager
+def _or_nothing(unfinished: pathlib.Path) -> Iterator[None]:
+    """Leaves nothing of a folder that could not be written, and raises OSError where the system refused."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        _remove(unfinished)
+        raise OSError(0, failures.reason(error), str(unfinished)) from None
+    except BaseException:
+        _remove(unfinished)
+        raise
+
+
 def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     """Reads a network's weights from the newest checkpoint of a run that is whole.
 
@@ -228,10 +291,10 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     Raises:
       ValueError: there is no such checkpoint, or it is of another network.
     """
-    whole = [step for step in _steps(folder) if _problem(folder / f"step-{step:08d}", step) is None]
+    whole = [step for step in _steps(folder) if manifest.problem(folder / f"step-{step:08d}", step) is None]
     if not whole:
         raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
-    path = folder / f"step-{whole[0]:08d}" / PREFIX
+    path = folder / f"step-{whole[0]:08d}" / manifest.PREFIX
     try:
         status = tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
         status.assert_existing_objects_matched()
@@ -245,52 +308,6 @@ def _steps(folder: pathlib.Path) -> list[int]:
         return []
     found = (_NAME.fullmatch(entry.name) for entry in folder.iterdir())
     return sorted((int(match[1]) for match in found if match), reverse=True)
-
-
-def _problem(path: pathlib.Path, step: int, run: str = "") -> str | None:
-    """Says what is wrong with a checkpoint's files, or None."""
-    if path.is_symlink():
-        return "it is a symbolic link, which is not followed"
-    try:
-        if not _regular(path / MANIFEST):
-            return "its manifest is not a file"
-        text = (path / MANIFEST).read_text()
-        manifest = json.loads(text)
-        files = dict(manifest["files"])
-        if manifest["step"] != step:
-            return f"its manifest speaks of step {manifest['step']}"
-        if run and manifest.get("run", run) != run:
-            return "it is another run's"
-        if text != _serialised(manifest) or not all(_PART.fullmatch(name) for name in files):
-            return "its manifest is damaged"
-    except FileNotFoundError:
-        return "its manifest is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return "its manifest is damaged"
-    if f"{PREFIX}.index" not in files or any(file.name not in files for file in path.glob(f"{PREFIX}.*")):
-        return "its manifest is damaged"
-    for name, fingerprint in files.items():
-        file = path / name
-        try:
-            if not _regular(file):
-                return f"{name} is not a file"
-            if _fingerprint(file) != fingerprint:
-                return f"{name} is damaged"
-        except FileNotFoundError:
-            return f"{name} is missing"
-        except OSError as error:
-            return f"{name} cannot be read: {error.strerror}"
-    return None
-
-
-def _serialised(manifest: dict) -> str:
-    """A manifest has one spelling, so that no change to its file goes unnoticed."""
-    return json.dumps(manifest, indent=2) + "\n"
-
-
-def _regular(path: pathlib.Path) -> bool:
-    """Whether this is a file itself: neither a link to one nor a pipe, which would be waited for without end."""
-    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _exists(path: pathlib.Path) -> bool:
@@ -311,16 +328,3 @@ def _remove(path: pathlib.Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _fingerprint(file: pathlib.Path) -> str:
-    with open(file, "rb") as content:
-        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

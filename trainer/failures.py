@@ -58,5 +58,7 @@ def reason(error: OSError | tf.errors.OpError) -> str:
     """The system's own words for what went wrong with a file."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    # Before them the path, after them what else failed on their account.
-    return _AROUND.sub("", error.message.splitlines()[0]).split("; ")[-1].strip()
+    # Before them, in a compiled function, where that was called; then the path; after them what else failed for it.
+    lines = error.message.splitlines()
+    line = next((line for line in lines if "; " in line), lines[0])
+    return _AROUND.sub("", line).split("; ")[-1].strip()

@@ -118,12 +118,13 @@ class Session:
             steps_per_loop=config.steps_per_loop,
             measure_every=actions[0].interval,
             report=self._report.step,
-            stop=lambda: interrupt.asked() or self._patience_is_over(),
+            stop=lambda: self._ended(interrupt),
             max_nonfinite=config.nonfinite_in_a_row,
             recover=self._go_back,
         )
         if step < timeline.total_steps and not self._patience_is_over():
             self._save(step)
+            self._checkpoints.wait()
             self._summaries.close()
             say(f"{interrupt.name}: saved at step {step:,}; the same command continues the run.")
             return None
@@ -143,7 +144,10 @@ class Session:
         say(f"jit: {'on' if jit else 'off'} ({reason})")
 
     def close(self) -> None:
-        """Gives the run directory back."""
+        """Gives the run directory back, once nothing is written there any more."""
+        # There are none where `begin` refused the directory.
+        if hasattr(self, "_checkpoints"):
+            self._checkpoints.close()
         self._directory.close()
 
     def _summarise(self, step: int, chunk: Chunk) -> int | None:
@@ -186,7 +190,7 @@ class Session:
             self._state.best.assign([result["accuracy"], result["loss"], step])
             self._state.waited.assign(0)
             self._directory.check_held()
-            self._checkpoints.save_best()
+            self._checkpoints.save_best(wait=False)
         else:
             self._state.waited.assign_add(1)
         if self._patience_is_over():
@@ -206,7 +210,7 @@ class Session:
         # What a checkpoint promises to be on disk must be there before it.
         self._summaries.flush()
         self._directory.check_held()
-        self._checkpoints.save()
+        self._checkpoints.save(wait=False)
         self._returns = 0
 
     def _go_back(self, step: int, count: int, spike: str | None = None) -> int:
@@ -242,6 +246,16 @@ class Session:
         say(f"step {step:,}: {what}; back to step {good:,}, past the {step - good:,} batches since.")
         return good
 
+    def _ended(self, interrupt: Interrupt) -> bool:
+        """Whether training is to stop here; raises what has become of a save in the meantime."""
+        try:
+            self._checkpoints.look()
+        except OSError:
+            # Which says more, if that is why.
+            self._directory.check_held()
+            raise
+        return interrupt.asked() or self._patience_is_over()
+
     def _patience_is_over(self) -> bool:
         patience = self._experiment.config.early_stopping
         return patience is not None and int(self._state.waited.numpy()) >= patience
@@ -251,6 +265,7 @@ class Session:
         if step < built.timeline.total_steps:
             say(f"stopped early at step {step:,}: no better evaluation for {built.config.early_stopping}.")
             self._save(step)
+        self._checkpoints.wait()
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
         evaluation = built.steps.evaluate()
         document = {
