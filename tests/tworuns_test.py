@@ -123,10 +123,12 @@ def refused(folder, pid: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["_sync", "_fingerprint", "Checkpoints._path", "Checkpoints._delete"])
+@pytest.mark.parametrize(
+    "at", ["manifest:sync", "manifest:fingerprint", "checkpoints:Checkpoints._path", "checkpoints:Checkpoints._delete"]
+)
 def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
-    with start([sabotage.point(f"trainer.checkpoints:{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:
+    with start([sabotage.point(f"trainer.{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:
         os.waitid(os.P_PID, first.pid, os.WSTOPPED)
         try:
             before = processes.listing(tmp_path)
