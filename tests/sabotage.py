@@ -70,17 +70,26 @@ def install(at: str, call: int, when: str, send: list[str], about: str, delay: f
         hit = any(about in str(argument) for argument in args) if about else True
         hit = hit and next(calls) == call
         for number in send if hit and when == "before" else ():
-            os.kill(os.getpid(), signal.Signals[number])
+            _send(number)
         if hit and when == "during":
             threading.Timer(delay, lambda: [os.kill(os.getpid(), signal.Signals[number]) for number in send]).start()
         result = original(*args, **kwargs)
         for number in send if hit and when == "after" else ():
-            os.kill(os.getpid(), signal.Signals[number])
+            _send(number)
         if hit and when == "told":
             os.write(1, f"{name} at step {int(args[0]._optimizer.iterations.numpy())}\n".encode())
         return result
 
     setattr(owner, name, staticmethod(wrapped) if isinstance(raw, staticmethod) else wrapped)
+
+
+def _send(name: str) -> None:
+    number = signal.Signals[name]
+    if number == signal.SIGSTOP:
+        # Sent to the process, another thread would hear it, and this one could go on for a while.
+        signal.pthread_kill(threading.get_ident(), number)
+    else:
+        os.kill(os.getpid(), number)
 
 
 def main() -> None:
