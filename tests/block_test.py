@@ -147,7 +147,7 @@ def test_sparsity_lies_from_0_to_below_1(bad):
         Block(bad)
 
 
-@pytest.mark.parametrize("kind", ["normal", "ties", "zeros"])
+@pytest.mark.parametrize("kind", ["normal", "ties", pytest.param("zeros", marks=pytest.mark.slow)])
 def test_large_kernels_keep_the_same_blocks(kind):
     w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
     if kind == "ties":

@@ -48,7 +48,11 @@ VALUES = {
 ON_A_SPHERE = ("hyperplane", "l1sphere", "lowrank", "orthogonal", "simplex", "simplextopk", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
-every_set = pytest.mark.parametrize("name", REGISTRY)
+# One of each way to project; it takes seconds for each, so the others are slow.
+FAST = ("box", "elasticnet", "l1ball", "mask", "maxnorm", "nm", "nuclear", "simplex", "topk", "unitnorm")
+every_set = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in REGISTRY]
+)
 
 
 def data(size=32):

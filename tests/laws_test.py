@@ -19,6 +19,10 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_kind_of_dtype = pytest.mark.parametrize(
     "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in ("float16", "float64"))) for d in DTYPES]
 )
+# Where XLA or many operations of a graph compile for each type, which takes seconds, all but the usual one are slow.
+compiled_dtypes = pytest.mark.parametrize(
+    "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d != "float32")) for d in DTYPES]
+)
 # Ranks between those of dense and convolutional kernels, and above them, are slow.
 every_shape = pytest.mark.parametrize(
     "shape", [pytest.param(s, marks=[pytest.mark.slow] * (len(s) in (3, 5))) for s in SHAPES], ids=str
@@ -36,7 +40,7 @@ def test_every_set_has_a_case_and_an_oracle():
 
 
 @every_case
-@every_dtype
+@every_kind_of_dtype
 @every_shape
 def test_result_is_feasible_nearest_and_final(case, dtype, shape):
     constraint = case.constraint
@@ -68,7 +72,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
 
 
 @every_case
-@every_kind_of_dtype
+@compiled_dtypes
 def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     tiny = np.finfo(np.float32).smallest_subnormal if dtype != "float64" else np.finfo(np.float64).smallest_subnormal
     if dtype in ("float16", "bfloat16"):
@@ -187,7 +191,7 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
 
 
 @every_case
-@every_kind_of_dtype
+@compiled_dtypes
 def test_eager_graph_and_xla_agree(case, dtype):
     parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
     # In one matrix, what is 1e-60 of the largest is lost in its rounding.

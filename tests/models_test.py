@@ -106,7 +106,11 @@ def test_a_gradient_reaches_every_variable(name: str) -> None:
             assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-@pytest.mark.parametrize("name", models.REGISTRY)
+# The deepest take as long as all others together, and are trained whole in experiment_test.py.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("resnet", "transformer"))) for n in models.REGISTRY],
+)
 def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
     model = build(name)
     features, labels = images(8), np.arange(8) % 10
