@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import failures, manifest
+from trainer import devices, failures, manifest
 from trainer.background import Background
 
 # One spelling for each step, or two directories could claim to be the same checkpoint.
@@ -191,7 +191,7 @@ class Checkpoints:
     def _nonfinite(self) -> str | None:
         """The path of a weight or of a part of the optimizer's state that is not finite; None when all are."""
         for variable in self._floats:
-            if not all(np.isfinite(_value(copy)).all() for copy in _copies(variable)):
+            if not all(np.isfinite(_value(copy)).all() for copy in devices.copies(variable)):
                 return variable.path
         return None
 
@@ -232,7 +232,7 @@ class Checkpoints:
 
     def _written(self, prefix: tf.Tensor) -> tf.Tensor:
         # By its whole name, as what lies on a device of another name would have a file of its own.
-        near = tf.DeviceSpec.from_string(_copies(self._optimizer.iterations)[0].device)
+        near = tf.DeviceSpec.from_string(devices.copies(self._optimizer.iterations)[0].device)
         with tf.device(near.replace(device_type="CPU", device_index=0)):
             return self._state.write(prefix)
 
@@ -255,11 +255,6 @@ class Checkpoints:
         _remove(obsolete)
         os.rename(path, obsolete)
         _remove(obsolete)
-
-
-def _copies(variable: keras.Variable) -> Sequence[tf.Variable]:
-    """Each replica's own."""
-    return getattr(variable.value, "values", (variable.value,))
 
 
 def _value(copy: tf.Variable) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
 import tensorflow as tf
 
 
@@ -40,11 +43,15 @@ def strategy(num_replicas: int | None) -> tf.distribute.MirroredStrategy:
     )
 
 
+def copies(variable: keras.Variable) -> Sequence[tf.Variable]:
+    """Each replica's own copy of a variable."""
+    return getattr(variable.value, "values", (variable.value,))
+
+
 def copies_equal(variables: list) -> bool:
     """Whether every replica holds the same bits of every variable."""
     for variable in variables:
-        values = getattr(variable.value, "values", (variable.value,))
-        first = values[0].numpy().tobytes()
-        if any(value.numpy().tobytes() != first for value in values[1:]):
+        first, *others = (copy.numpy().tobytes() for copy in copies(variable))
+        if any(other != first for other in others):
             return False
     return True
