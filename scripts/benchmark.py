@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import sys
 import tempfile
 import warnings
 
@@ -20,7 +19,7 @@ quiet.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts import contests, operations, pauses, processes, scale, scale_report  # noqa: E402
+from scripts import contests, operations, outputs, pauses, processes, scale, scale_report  # noqa: E402
 from trainer.progress import say  # noqa: E402
 from trainer.table import table  # noqa: E402
 
@@ -36,12 +35,7 @@ def main() -> None:
         help=f"which parts, of {', '.join(PARTS)}; all of them, but with --quick without the profile, if not said",
     )
     parser.add_argument("--only", default="", help="of the training contests those whose name holds this text")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
-    parser.add_argument(
-        "--plot",
-        type=pathlib.Path,
-        help="also draw them, as PNG: contests here, large tensors next to it in -scale (needs the extra `plots`)",
-    )
+    outputs.add(parser, "the contests here and large tensors next to it in -scale")
     arguments = parser.parse_args()
     parts = arguments.parts.split(",") if arguments.parts is not None else PARTS[: -1 if arguments.quick else None]
     unknown = set(parts) - set(PARTS)
@@ -49,6 +43,7 @@ def main() -> None:
         parser.error(f"--parts: {min(unknown)} is not known; choose from {', '.join(PARTS)}")
     if not any(arguments.only in name for name in contests.NAMES):
         parser.error(f"--only={arguments.only}: no contest's name holds this; try one of {', '.join(contests.MODELS)}")
+    outputs.check(parser, arguments)
     # Contestants are many functions on purpose, and Keras warns of what was asked for.
     tf.get_logger().setLevel("ERROR")
     warnings.filterwarnings("ignore", module="keras")
@@ -94,10 +89,8 @@ def main() -> None:
 
 def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
     """Draws a bar for each contestant of each contest, and the time of large tensors against their size."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        sys.exit("--plot needs matplotlib; install it with: pip install -e '.[plots]'")
+    import matplotlib as mpl
+
     mpl.use("Agg")
     from matplotlib import pyplot
 
@@ -118,7 +111,7 @@ def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
         axis.tick_params(labelsize=7)
         axis.set_xlabel("ms a step", fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")
 
 
 if __name__ == "__main__":

@@ -55,9 +55,11 @@ _HOST = "what Python does between two calls, each 100 steps"
 def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
     """Every model, batch size and optimizer: the whole loop against `fit` at each of its settings and the floor."""
     figures: Figures = {}
-    chosen = {name: one for name, one in NAMES.items() if only in name and (not quick or one == ("mlp", 128, "adam"))}
+    # To be quick, one of them unless some were asked for.
+    chosen = {n: one for n, one in NAMES.items() if only in n and (only or not quick or one == ("mlp", 128, "adam"))}
     for number, (name, (model, batch, optimizer)) in enumerate(chosen.items(), start=1):
         steps = MODELS[model]
+        length = steps if model == "mlp" else max(steps * 32 // batch, 10)
         config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
         looking = {
             f"{LOOKING}{', jit' if jit else ''}": partial(Floor, config, jit, looks=True) for jit in (False, True)
@@ -77,7 +79,7 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
                 "floor, jit": partial(Floor, config, True),
                 **({} if quick else looking),
             },
-            steps=100 if quick else steps if model == "mlp" else max(steps * 32 // batch, 10),
+            steps=min(length, 100) if quick else length,
             rounds=3 if quick else 5,
         )
         tell(f"\n{name} ({number} of {len(chosen)})\n" + shown(figures[name]))

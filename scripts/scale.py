@@ -28,7 +28,7 @@ quiet.import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
 from constraints import REGISTRY  # noqa: E402
-from scripts import scale_report  # noqa: E402
+from scripts import outputs, scale_report  # noqa: E402
 from scripts.scale_report import AT, COLD, COPY, L1, L2, MATRIX, SORT, SPARSE, SVD, TOP_K, WARM  # noqa: E402
 from trainer.progress import say  # noqa: E402
 from trainer.table import table  # noqa: E402
@@ -266,10 +266,10 @@ def main() -> None:
     """Measures, prints, and writes what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="up to 1e7 weights and few rounds: under a minute")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
-    parser.add_argument("--plot", type=pathlib.Path, help="also draw time against size here")
+    outputs.add(parser, "time against size")
     parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    outputs.check(parser, arguments)
     if arguments.memory:
         name, groups, size = arguments.memory
         say(f"{memory(name, groups, int(size)):.3f}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 from typing import Any
 
 from scripts.contests import verdict
@@ -81,10 +80,11 @@ def shown(figures: dict[str, Any]) -> str:
 
 def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
     """Draws time against size."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        sys.exit("--plot needs matplotlib: pip install -e '.[plots]'")
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
     figure, axes = pyplot.subplots(figsize=(8, 6))
     for case, by_size in figures["times"].items():
         if len(by_size) > 1:
@@ -94,4 +94,4 @@ def plot(figures: dict[str, Any], path: pathlib.Path) -> None:
     axes.set_ylabel("milliseconds a projection")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    figure.savefig(path, dpi=120, bbox_inches="tight", format="png")

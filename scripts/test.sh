@@ -8,5 +8,6 @@ cd "$ROOT"
 "$VENV/bin/python" -m ruff check .
 "$VENV/bin/python" -m ruff format --check .
 "$VENV/bin/python" -m mypy
-# Two processes, each with whole files: the tests that start processes share what a file has prepared.
-exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"
+# Two processes, each with whole files in their order: tests that start processes share what a file has prepared, and
+# files of few long tests are not left to the end, where one process would wait for the other.
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests import processes
+from tests.suites import fast
 
 # Flags of the mistake, and words the message must hold: the value or flag, and the way out.
 MISTAKES = {
@@ -142,7 +143,7 @@ def test_and_so_do_others_of_its_kind(server, data_dir, tmp_path, name):
 
 
 # What ends before TensorFlow is imported, and what ends after it, as a user starts it.
-@pytest.mark.parametrize("name", ["no_such_flag", "pattern"])
+@pytest.mark.parametrize("name", fast(["no_such_flag", "pattern"], "no_such_flag"))
 def test_the_program_as_it_is_started_says_it_too(data_dir, tmp_path, name):
     check(processes.train, MISTAKES[name], data_dir, tmp_path)
 

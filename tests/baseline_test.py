@@ -11,7 +11,14 @@ def keras_rows():
     return {row.title: baseline.verdicts(row) for row in baseline.kerases()}
 
 
-@pytest.mark.parametrize("row", baseline.ours(), ids=lambda row: row.case.name)
+# Those that `laws_test` takes seconds for as well are slow.
+ROWS = [
+    pytest.param(row, id=row.case.name, marks=[pytest.mark.slow] * (row.case.name in ("l1ball", "simplex")))
+    for row in baseline.ours()
+]
+
+
+@pytest.mark.parametrize("row", ROWS)
 def test_no_law_is_broken_here(row):
     assert set(baseline.verdicts(row).values()) <= {"holds", "-"}
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from scripts import contests, operations, opponents, pauses, processes
+from scripts import contests, operations, opponents, outputs, pauses, processes
 from scripts.opponents import Fit, Floor, Ours
 from trainer.config import Config
 
@@ -93,7 +95,9 @@ def test_waiting_for_checkpoints_is_held_against_the_steps_between_two():
 
 
 def test_pauses_are_those_of_the_saves_that_are_due():
-    config = dataclasses.replace(contests.LONG, model="logistic", model_options={}, checkpoint_every="20")
+    config = dataclasses.replace(
+        contests.LONG, dataset="digits", model="logistic", model_options={}, checkpoint_every="20"
+    )
     with contextlib.redirect_stdout(io.StringIO()):
         ours = Ours(config)
         assert ours.run(50) > 0
@@ -104,7 +108,7 @@ def test_pauses_are_those_of_the_saves_that_are_due():
 
 
 def test_the_same_batch_again_and_again():
-    config = dataclasses.replace(contests.LONG, model="logistic", model_options={})
+    config = dataclasses.replace(contests.LONG, dataset="digits", model="logistic", model_options={})
     with contextlib.redirect_stdout(io.StringIO()):
         ours = Ours(config, still=True)
         assert ours.run(50) > 0
@@ -114,6 +118,40 @@ def test_the_same_batch_again_and_again():
         assert one.shape[0] == config.batch_size
         np.testing.assert_array_equal(one, other)
     ours.close()
+
+
+@pytest.fixture
+def parser():
+    made = argparse.ArgumentParser()
+    outputs.add(made, "the figures")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("", "is a folder"), ("none/figures", "there is no folder"), ("kept", "cannot be written")]
+)
+@pytest.mark.parametrize("flag", ["--json", "--plot"])
+def test_where_nothing_can_be_written_is_said_before_anything_is_measured(
+    parser, tmp_path, monkeypatch, capsys, flag, name, complaint
+):
+    (tmp_path / "kept").touch()
+    # Whoever runs this may be allowed to write everywhere.
+    monkeypatch.setattr(outputs.os, "access", lambda path, how: path.name != "kept")
+    with pytest.raises(SystemExit) as ended:
+        outputs.check(parser, parser.parse_args([f"{flag}={tmp_path / name}"]))
+    assert ended.value.code == 2
+    assert re.search(rf"{flag}=\S+:? {complaint}", capsys.readouterr().err)
+
+
+def test_drawing_needs_what_draws(parser, tmp_path, monkeypatch, capsys):
+    asked = parser.parse_args([f"--json={tmp_path / 'a.json'}", f"--plot={tmp_path / 'a.png'}"])
+    monkeypatch.setattr(outputs.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        outputs.check(parser, asked)
+    assert "pip install -e '.[plots]'" in capsys.readouterr().err
+    monkeypatch.setattr(outputs.importlib.util, "find_spec", lambda name: name)
+    outputs.check(parser, asked)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -147,7 +185,7 @@ def test_fit_is_timed_over_the_steps_that_it_makes(monkeypatch):
             self.seconds = 60.0
 
     monkeypatch.setattr(opponents, "Clock", Minute)
-    fit = Fit(dataclasses.replace(contests.LONG, model="logistic", model_options={}), 10, False)
+    fit = Fit(dataclasses.replace(contests.LONG, dataset="digits", model="logistic", model_options={}), 10, False)
     assert fit.run(25) == 2.0
     assert int(fit._model.optimizer.iterations.numpy()) == 30
 

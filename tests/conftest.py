@@ -42,8 +42,8 @@ def _seeded() -> None:
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[forks.Forks]:
-    """Runs command lines, for a file of them."""
+    """Runs command lines, for all files that need one."""
     with forks.Forks(1) as running:
         yield running

@@ -12,6 +12,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.oracles import bits
+from tests.suites import KINDS, fast
 
 VALUES = {
     "block": {"sparsity": 0.7, "block": (2, 1)},
@@ -48,11 +49,7 @@ VALUES = {
 ON_A_SPHERE = ("hyperplane", "l1sphere", "lowrank", "orthogonal", "simplex", "simplextopk", "unitnorm", "zerosum")
 ROOT = Path(__file__).resolve().parents[1]
 
-# One of each way to project; it takes seconds for each, so the others are slow.
-FAST = ("box", "elasticnet", "l1ball", "mask", "maxnorm", "nm", "nuclear", "simplex", "topk", "unitnorm")
-every_set = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in REGISTRY]
-)
+every_set = pytest.mark.parametrize("name", fast(REGISTRY, *KINDS))
 
 
 def data(size=32):

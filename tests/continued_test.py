@@ -9,6 +9,7 @@ import tensorflow as tf
 from constraints import numerics
 from tests import oracles, tiny
 from tests.cases import CASES, DTYPES, Case, close, weights
+from tests.suites import of_each_kind
 from trainer.config import RuleSettings, ScheduleSettings
 
 CARRYING = [case for case in CASES if case.constraint.carried]
@@ -41,7 +42,7 @@ def test_other_sets_carry_nothing_and_hand_on_what_they_are_given():
             assert after is carried
 
 
-@every_case
+@pytest.mark.parametrize("case", of_each_kind(CARRYING), ids=str)
 @pytest.mark.parametrize(("shape", "jit"), WALKS)
 def test_a_walk_is_projected_as_if_each_step_were_the_first(case, shape, jit):
     w = weights(case, "float32", shape)

@@ -13,6 +13,7 @@ import tensorflow as tf
 import models
 from constraints import REGISTRY
 from tests import tensorboard_data, tiny
+from tests.suites import KINDS, fast
 from trainer import certificate, experiment, failures, rundir
 from trainer.config import Config, RuleSettings, ScheduleSettings
 from trainer.interrupts import Interrupt
@@ -88,7 +89,7 @@ def weights(built) -> list[np.ndarray]:
     return [variable.numpy() for variable in [*built.model.variables, *built.optimizer.variables]]
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", fast(REGISTRY, *KINDS))
 def test_every_constraint(tmp_path, name):
     options = tiny.OPTIONS.get(name, {})
     built, result = trained(config(tmp_path / "run", RuleSettings(name, options)))
@@ -108,7 +109,7 @@ def test_every_constraint(tmp_path, name):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(rundir.OWN)
 
 
-@pytest.mark.parametrize("name", models.REGISTRY)
+@pytest.mark.parametrize("name", fast(models.REGISTRY, *(name for name in models.REGISTRY if name != "resnet")))
 def test_every_model(tmp_path, name):
     settings = config(
         tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.5}), model=name, input_shape=(8, 8, 1), train_steps=4
@@ -197,7 +198,7 @@ def test_training_starts_from_a_feasible_point(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", fast([1, 2], 2))
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
     bound = ScheduleSettings("linear", {"initial": 2.0, "final": 0.3})
     rule = RuleSettings("maxnorm", {"max_value": bound})

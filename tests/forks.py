@@ -1,4 +1,4 @@
-"""Runs many command lines in processes of their own at the price of one import of TensorFlow each hundred.
+"""Runs many command lines in processes of their own at the price of one import of TensorFlow.
 
 A server imports everything once and forks for each command line: the child is a process like any other, with its own
 folder, descriptors and exit code, that only skips the import. Nothing of TensorFlow runs before the fork.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import matrix_oracles, oracles
 from tests.oracles import DTYPES, bits
+from tests.suites import every_dtype_and_way
 
 L1InfBall = REGISTRY["l1infball"]
 
@@ -64,8 +65,7 @@ def test_a_solver_of_convex_problems_finds_the_same(seed):
     np.testing.assert_allclose(L1InfBall(2.0)(w), x.value, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("compiled", [False, True])
+@every_dtype_and_way
 def test_weights_are_clipped_stay_as_they_are_or_vanish_with_their_unit(dtype, compiled):
     w = (np.random.default_rng(1).standard_normal((30, 20)) * np.linspace(0.1, 2, 20)).astype(DTYPES[dtype])
     p = tf.function(L1InfBall(6.0), jit_compile=compiled)(w).numpy()

@@ -9,6 +9,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
+from tests.suites import every_dtype_and_way
 
 L1TopK = REGISTRY["l1topk"]
 
@@ -40,8 +41,7 @@ def test_no_support_of_that_size_is_nearer(sparsity, max_value):
         np.testing.assert_allclose(np.sum((w - p) ** 2), best, rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("compiled", [False, True])
+@every_dtype_and_way
 def test_ties_are_kept_by_index(dtype, compiled):
     w = np.random.default_rng(0).choice([-2.0, -0.5, 0.0, 0.5, 2.0], (30, 8)).astype(DTYPES[dtype])
     p = tf.function(L1TopK(4.0, sparsity=0.7), jit_compile=compiled)(w).numpy().astype(np.float64)

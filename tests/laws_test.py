@@ -12,17 +12,25 @@ from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.cases import CASES, SCALES, SETS, SHAPES, SLACK, Case, as_taken, close, sampled_feasible, weights
 from tests.oracles import DTYPES, bits, epsilon, quantum
+from tests.suites import KINDS, fast, of_each_kind
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+# A graph of each, XLA's of one of each way to project; XLA is tried on weights of every set by `generated_laws_test`.
+CASES_AND_WAYS = [
+    pytest.param(
+        case,
+        compiled,
+        id=f"{case}-{'xla' if compiled else 'graph'}",
+        marks=[pytest.mark.slow] * (compiled and case.name not in KINDS),
+    )
+    for case in CASES
+    for compiled in (False, True)
+]
 # A type that is narrower than what formulas are computed in, and the usual one; the other two are slow.
-every_kind_of_dtype = pytest.mark.parametrize(
-    "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in ("float16", "float64"))) for d in DTYPES]
-)
+every_kind_of_dtype = pytest.mark.parametrize("dtype", fast(DTYPES, "bfloat16", "float32"))
 # Where XLA or many operations of a graph compile for each type, which takes seconds, all but the usual one are slow.
-compiled_dtypes = pytest.mark.parametrize(
-    "dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d != "float32")) for d in DTYPES]
-)
+compiled_dtypes = pytest.mark.parametrize("dtype", fast(DTYPES, "float32"))
 # Ranks between those of dense and convolutional kernels, and above them, are slow.
 every_shape = pytest.mark.parametrize(
     "shape", [pytest.param(s, marks=[pytest.mark.slow] * (len(s) in (3, 5))) for s in SHAPES], ids=str
@@ -71,7 +79,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
             np.testing.assert_array_equal(bits(constraint(w)), bits(w))
 
 
-@every_case
+@pytest.mark.parametrize("case", of_each_kind(CASES), ids=str)
 @compiled_dtypes
 def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     tiny = np.finfo(np.float32).smallest_subnormal if dtype != "float64" else np.finfo(np.float64).smallest_subnormal
@@ -190,9 +198,9 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
         np.testing.assert_array_equal(bits(p[:, 2]), bits(w[:, 2]))
 
 
-@every_case
+@pytest.mark.parametrize(("case", "compiled"), CASES_AND_WAYS)
 @compiled_dtypes
-def test_eager_graph_and_xla_agree(case, dtype):
+def test_eager_graph_and_xla_agree(case, compiled, dtype):
     parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
     # In one matrix, what is 1e-60 of the largest is lost in its rounding.
     tensors = parts if case.spectral else [np.concatenate(parts, axis=1)]
@@ -201,18 +209,17 @@ def test_eager_graph_and_xla_agree(case, dtype):
     def everything(w):
         return constraint(w), constraint.distance(w), constraint.norm(w), constraint.active(w)
 
-    for compiled in (False, True):
-        function = tf.function(everything, jit_compile=compiled)
-        for w in map(tf.constant, tensors):
-            again, eager = function(w), everything(w)
-            if case.spectral or (compiled and dtype == "float64"):
-                # XLA adds in another order, and float64 has no wider type to hide it.
-                close(case, again[0], eager[0].numpy(), dtype, ulps=4.0)
-            else:
-                np.testing.assert_array_equal(bits(again[0]), bits(eager[0]))
-            for measured, expected in zip(again[1:3], eager[1:3], strict=True):
-                np.testing.assert_allclose(measured, expected, rtol=1e-12, atol=1e-12 if case.spectral else 0)
-            np.testing.assert_array_equal(again[3], eager[3])
+    function = tf.function(everything, jit_compile=compiled)
+    for w in map(tf.constant, tensors):
+        again, eager = function(w), everything(w)
+        if case.spectral or (compiled and dtype == "float64"):
+            # XLA adds in another order, and float64 has no wider type to hide it.
+            close(case, again[0], eager[0].numpy(), dtype, ulps=4.0)
+        else:
+            np.testing.assert_array_equal(bits(again[0]), bits(eager[0]))
+        for measured, expected in zip(again[1:3], eager[1:3], strict=True):
+            np.testing.assert_allclose(measured, expected, rtol=1e-12, atol=1e-12 if case.spectral else 0)
+        np.testing.assert_array_equal(again[3], eager[3])
 
 
 @every_case
@@ -328,10 +335,10 @@ def test_config_makes_an_equal_constraint(case):
             assert list(again.bounds()) == [f.name for f in again.hyperparameters()]
 
 
-@every_case
-def test_the_gradient_is_that_of_finite_differences(case):
+@pytest.mark.parametrize(("case", "compiled"), CASES_AND_WAYS)
+def test_the_gradient_is_that_of_finite_differences(case, compiled):
     rng = np.random.default_rng(5)
-    w, upstream = (rng.standard_normal(case.shape((7, 4))) for _ in range(2))
+    w, upstream = (rng.standard_normal(case.shape((5, 3))) for _ in range(2))
     constraint, step = case.constraint, 1e-6
 
     def value(w):
@@ -349,7 +356,7 @@ def test_the_gradient_is_that_of_finite_differences(case):
             objective = tf.reduce_sum(constraint(w) * upstream)
         return tape.gradient(objective, w)
 
-    for compute in (gradient, tf.function(gradient), tf.function(gradient, jit_compile=True)):
+    for compute in (gradient, tf.function(gradient, jit_compile=compiled)):
         np.testing.assert_allclose(compute(tf.constant(w)), expected, atol=1e-7)
     np.testing.assert_allclose(constraint.pull(w, upstream), expected, atol=1e-7)
 
@@ -365,7 +372,7 @@ def test_the_gradient_of_zeros_and_of_bad_groups_is_finite_or_passes(case):
     assert np.all(pulled[:, 0] == 1.0)
 
 
-@every_case
+@pytest.mark.parametrize("case", of_each_kind(CASES), ids=str)
 def test_two_replicas_agree_with_one(case):
     w = tf.constant(weights(case, "float32", (120, 40), 2.0))
     strategy = tf.distribute.MirroredStrategy(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from constraints import REGISTRY, measures
 from tests import tiny
 from tests.oracles import DTYPES, ml_dtypes
+from tests.suites import KINDS, fast
 
 
 def test_one_projection_measured():
@@ -33,7 +34,7 @@ def test_axes_are_passed_on():
     assert float(values["distance"]) == 3.0
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", fast(REGISTRY, *KINDS))
 def test_every_set_measures_in_a_graph_and_without_weights(name):
     constraint = REGISTRY[name](**tiny.OPTIONS.get(name, {}))
     for shape in ((6, 4), (0, 4), (4, 0)):

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import models
+from tests.suites import fast
 
 SMALL: dict[str, dict[str, Any]] = {"resnet": {"depth": 8}}
 WITH_DROPOUT = [name for name, build in models.REGISTRY.items() if "dropout" in inspect.signature(build).parameters]
@@ -52,7 +53,7 @@ def test_options_are_keywords_with_defaults_and_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "shape"), EVERY_MODEL_AND_SHAPE)
-@pytest.mark.parametrize("num_outputs", [1, 10])
+@pytest.mark.parametrize("num_outputs", fast([1, 10], 10))
 def test_logits_for_every_batch_size(name: str, shape: tuple[int, ...], num_outputs: int) -> None:
     model = build(name, shape, num_outputs)
     assert model.input_shape == (None, *shape)
@@ -107,10 +108,7 @@ def test_a_gradient_reaches_every_variable(name: str) -> None:
 
 
 # The deepest take as long as all others together, and are trained whole in experiment_test.py.
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("resnet", "transformer"))) for n in models.REGISTRY],
-)
+@pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "logistic", "lstm", "mlp"))
 def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
     model = build(name)
     features, labels = images(8), np.arange(8) % 10

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from constraints import REGISTRY
 from tests.oracles import DTYPES, bits, epsilon
+from tests.suites import every_dtype_and_way
 
 Orthogonal = REGISTRY["orthogonal"]
 
@@ -69,8 +70,7 @@ def deficient():
     )
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_dtype_and_way
 def test_matrices_without_full_rank_are_completed(dtype, compiled):
     w = deficient().astype(DTYPES[dtype])
     p = tf.function(Orthogonal(each=0), jit_compile=compiled)(w).numpy()

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, passes
+from tests.suites import fast
 
 WAYS = {
     "whole": passes.compiled,
@@ -78,9 +79,7 @@ NAMES = {
 
 
 # Compiling takes most of the time, so those that differ least from others are slow.
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("simplex", "unitnorm", "unitsparse"))) for n in NAMES]
-)
+@pytest.mark.parametrize("name", fast(NAMES, "l21ball", "maxnorm", "topk"))
 def test_projections_are_the_same_in_parts(name):
     constraint = REGISTRY[name](**NAMES[name])
     rng = np.random.default_rng(len(name))
@@ -102,8 +101,9 @@ def test_projections_are_the_same_in_parts(name):
     np.testing.assert_array_equal(again[:, kept], graph[:, kept])
 
 
-@pytest.mark.parametrize("name", ["l1ball", pytest.param("simplex", marks=pytest.mark.slow), "topk"])
-@pytest.mark.parametrize("shape", [pytest.param((1 << 20, 1), marks=pytest.mark.slow), (4_099, 257)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["l1ball", "simplex", "topk"])
+@pytest.mark.parametrize("shape", [(1 << 20, 1), (4_099, 257)], ids=str)
 def test_going_on_in_parts_from_the_last_projection_ends_where_a_first_one_does(name, shape):
     constraint = REGISTRY[name](**NAMES[name], axis=0)
     rng = np.random.default_rng(7)

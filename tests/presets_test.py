@@ -10,13 +10,14 @@ import tensorflow as tf
 
 from tests import processes, tensorboard_data
 from tests.processes import ROOT
+from tests.suites import fast
 from trainer import rulesfile
 
 MODELS = {"transformer": [], "resnet": ["--depth=8"]}
 
 
 # The transformer takes twice as long.
-@pytest.fixture(scope="module", params=[pytest.param("transformer", marks=pytest.mark.slow), "resnet"])
+@pytest.fixture(scope="module", params=fast(["transformer", "resnet"], "resnet"))
 def run(server, request, tmp_path_factory):
     """A short run of the rules for a model: its rules and its directory."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -70,7 +71,7 @@ def kernels(directory) -> list[np.ndarray]:
 CUBIC = ["--schedule=polynomial", "--initial_value=0", "--end=80%", "--train_steps=60", "--run_dir=run"]
 
 
-@pytest.mark.parametrize("group", [None, pytest.param("tensor", marks=pytest.mark.slow), "network"])
+@pytest.mark.parametrize("group", fast([None, "tensor", "network"], None))
 def test_a_cubic_ramp_ends_at_the_exact_share(server, tmp_path, group):
     flags = ["--constraint=topk", "--sparsity=0.9", *CUBIC, *([f"--group={group}"] if group else [])]
     server.succeed(*flags, cwd=tmp_path)

@@ -16,6 +16,7 @@ from constraints.proximal import Proximal
 from tests import oracles
 from tests.cases import SCALES, SHAPES
 from tests.oracles import DTYPES, bits, epsilon, quantum
+from tests.suites import fast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +226,7 @@ def test_nan_and_inf_stay_in_their_group(name, dtype, size, bad):
 
 
 @every_map
-@every_dtype
+@pytest.mark.parametrize("dtype", fast(DTYPES, "bfloat16", "float32"))
 def test_eager_graph_and_xla_agree(name, dtype):
     mapped = made(name)
 

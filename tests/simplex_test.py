@@ -92,6 +92,7 @@ def test_a_total_annealed_to_zero_leaves_zeros():
     np.testing.assert_array_equal(constraint(np.zeros((3, 2), np.float32)), np.zeros((3, 2)))
 
 
+@pytest.mark.slow
 def test_one_group_of_many_weights():
     w = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
     p = Simplex(100.0)(w).numpy()

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from constraints import REGISTRY
 from tests import tiny
+from tests.suites import fast
 from trainer import devices
 from trainer.config import RuleSettings, ScheduleSettings
 
@@ -129,7 +130,10 @@ def test_replicas_agree_with_each_other_to_the_bit_and_with_one_replica_in_loss(
     assert losses[1][-1] < 0.8 * losses[1][0]  # Something was learnt.
 
 
-@pytest.mark.parametrize("values", [("l1ball", {"max_value": 0.5}), ("topk", {"sparsity": 0.8})], ids=lambda v: v[0])
+MANY = [("l1ball", {"max_value": 0.5}), ("topk", {"sparsity": 0.8})]
+
+
+@pytest.mark.parametrize("values", fast(MANY, MANY[1]), ids=lambda values: values[0])
 def test_replicas_agree_on_kernels_of_many_weights(values):
     # Past the size up to which float32 weights are projected in float64.
     parts = tiny.parts(RuleSettings(*values), replicas=2, hidden_units=(120, 60), optimizer="adam", learning_rate=0.02)

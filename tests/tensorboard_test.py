@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import json
 import math
@@ -100,15 +99,11 @@ class TensorBoard:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TensorBoard]:
+def board(server: forks.Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TensorBoard]:
     """All runs, and a TensorBoard that has read them."""
     folder = tmp_path_factory.mktemp("tensorboard")
-    with forks.Forks(2) as servers, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        started = [
-            pool.submit(servers.succeed, *flags, f"--run_dir=runs/{run}", cwd=folder) for run, flags in RUNS.items()
-        ]
-    for run in started:
-        run.result()
+    for run, flags in RUNS.items():
+        server.succeed(*flags, f"--run_dir=runs/{run}", cwd=folder)
     flags = ["--logdir=runs", "--host=localhost", "--port=0", "--load_fast=false", "--reload_interval=1"]
     with open(folder / "output", "w") as output:
         process = subprocess.Popen(

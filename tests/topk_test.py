@@ -9,6 +9,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
+from tests.suites import every_dtype_and_way, fast
 
 TopK = REGISTRY["topk"]
 
@@ -67,8 +68,7 @@ def test_subnormals_count_as_weights(compiled):
     np.testing.assert_array_equal(bits(project(w)), bits(np.array([[tiny * 3], [0.0], [-tiny * 2], [0.0]], np.float32)))
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_dtype_and_way
 def test_random_columns_of_very_different_sizes(dtype, compiled):
     rng = np.random.default_rng(3)
     w = (rng.standard_normal((200, 12)) * 10.0 ** rng.uniform(-3, 3, 12)).astype(DTYPES[dtype])
@@ -78,7 +78,7 @@ def test_random_columns_of_very_different_sizes(dtype, compiled):
 
 
 @pytest.mark.parametrize("kind", ["distinct", "some ties", "all equal", "sparse", "one dense", "tiny", "NaN and inf"])
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("sparsity", fast([0.0, 0.3, 0.9], 0.3))
 def test_many_float32_weights(kind, sparsity):
     rng = np.random.default_rng(5)
     w = rng.standard_normal((300, 20))
@@ -132,7 +132,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("shape", [(140_001, 1), (20_000, 7)], ids=str)
+@pytest.mark.parametrize("shape", fast([(140_001, 1), (20_000, 7)], (20_000, 7)), ids=str)
 @pytest.mark.parametrize("kind", LARGE)
 def test_large_tensors_keep_exactly_the_largest(kind, shape):
     w = LARGE[kind](np.random.default_rng(8), shape).astype(np.float32)

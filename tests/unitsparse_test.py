@@ -10,6 +10,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
+from tests.suites import fast
 
 UnitSparse = REGISTRY["unitsparse"]
 
@@ -46,7 +47,7 @@ def test_no_choice_of_units_is_nearer(sparsity):
         np.testing.assert_allclose(np.sum((w - p) ** 2), best)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", fast(DTYPES, "bfloat16", "float32"))
 @pytest.mark.parametrize("scale", [1.0, "smallest", "largest"])
 def test_units_that_differ_by_order_and_sign_are_ties(dtype, scale):
     rng = np.random.default_rng(1)
@@ -83,7 +84,7 @@ def test_one_weight_of_the_last_place_decides(dtype):
 
 
 @pytest.mark.parametrize("kind", ["plain", "ties", "nearly ties", "feasible", "tiny", "huge", "few", "NaN", "inf"])
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("sparsity", fast([0.0, 0.5, 0.9, 0.99], 0.9))
 def test_many_float32_weights(kind, sparsity):
     rng = np.random.default_rng(3)
     w = rng.standard_normal((100, 20))
@@ -154,7 +155,7 @@ def test_sparsity_lies_from_0_to_below_1(bad):
         UnitSparse(bad)
 
 
-@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "bad"])
+@pytest.mark.parametrize("kind", fast(["normal", "ties", "zeros", "bad"], "ties", "bad"))
 def test_large_kernels_keep_the_same_units(kind):
     w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
     if kind == "ties":
