@@ -67,7 +67,7 @@ def main() -> None:
         keep()
     if "processes" in parts:
         with tempfile.TemporaryDirectory() as folder:
-            figures["processes"] = processes.measure(pathlib.Path(folder), rounds=1 if arguments.quick else 5)
+            figures["processes"] = processes.measure(pathlib.Path(folder), arguments.quick)
         if not arguments.quick:
             figures["processes"] |= processes.determinism(rounds=3)
         say("\nprocesses\n" + table(["", ""], [[name, f"{x:.2f}"] for name, x in figures["processes"].items()]))

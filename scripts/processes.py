@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import pathlib
 import statistics
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 
 from scripts.contests import row
+from trainer import data
 
 _STEP = (
     "from trainer import main; main.run(['', '--constraint=maxnorm', '--max_value=2', '--train_steps=1', "
@@ -45,21 +47,21 @@ def determinism(rounds: int) -> dict[str, float]:
     return ratios
 
 
-def measure(folder: pathlib.Path, rounds: int) -> dict[str, float]:
-    """Seconds and MiB, medians over rounds; runs are kept in `folder`."""
-    step = _STEP.format(folder=folder)
-    _seconds(step)  # Prepares the data.
-    timed = [(_seconds("import tensorflow"), _seconds(_DATA), _seconds(step)) for _ in range(rounds)]
-    imported, loaded, stepped = (statistics.median(times) for times in zip(*timed, strict=True))
-    ours = statistics.median(_peak("Ours(LONG)") for _ in range(rounds))
-    fit = statistics.median(_peak("Fit(LONG, 1, False)") for _ in range(rounds))
-    return {
-        "import tensorflow, s": imported,
-        "import and data, s": loaded,
-        "whole run of one step, s": stepped,
-        "peak memory, MiB": ours,
-        "peak memory of fit, MiB": fit,
-    }
+def measure(folder: pathlib.Path, quick: bool) -> dict[str, float]:
+    """Seconds and MiB, medians over five rounds, or of one to be quick; runs are kept in `folder`."""
+    data.load("digits")  # Prepares it, which is done once.
+    timed = {"import and data, s": _DATA, "whole run of one step, s": _STEP.format(folder=folder)}
+    if not quick:
+        timed = {"import tensorflow, s": "import tensorflow"} | timed
+    rounds = range(1 if quick else 5)
+    seconds = [{name: _seconds(code) for name, code in timed.items()} for _ in rounds]
+    figures = {name: statistics.median(each[name] for each in seconds) for name in timed}
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # Memory does not depend on who else is busy.
+        peaks = {
+            name: [pool.submit(_peak, who) for _ in rounds]
+            for name, who in (("peak memory, MiB", "Ours(LONG)"), ("peak memory of fit, MiB", "Fit(LONG, 1, False)"))
+        }
+        return figures | {name: statistics.median(one.result() for one in each) for name, each in peaks.items()}
 
 
 def targets(figures: dict[str, float]) -> list[list[str]]:
