@@ -29,8 +29,10 @@ LONG = Config(
     deterministic=False,
     jit="off",
 )
-# Steps in a round, which take about a second.
-MODELS = {"mlp": 500, "convnet": 100, "lstm": 100, "resnet": 10, "transformer": 20}
+# Steps in a round at batch 32, which take about half a second.
+MODELS = {"mlp": 200, "convnet": 60, "lstm": 60, "resnet": 5, "transformer": 15}
+# Next to their steps, what a call costs is nothing, and a hundred of them take half a minute.
+DEEP = ("resnet", "transformer")
 NAMES = {
     f"{model}, batch {batch}, {optimizer}": (model, batch, optimizer)
     for model in MODELS
@@ -47,12 +49,17 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 # What stands in the way of targets that do not hold; the part `profile` shows it.
 _PART = "see the profile"
 _NOISE = 1.03
-# Milliseconds of a step, of which what is done beside it is no hundredth.
+# Milliseconds of a step, next to which what is done beside it is little.
 _LONG = 15.0
 _PASSES = "passes over the weights between two steps, which nothing can overlap: see the profile"
 _ROWS = "gathering the rows of a batch while the processor is busy"
-_REST = "noise for the most part: what is done beside a step takes 0.1 ms, as the first network shows"
+_REST = "noise for the most part: beside the step itself less than a millisecond is spent, as the first network shows"
 _HOST = "what Python does between two calls, each 100 steps"
+
+
+def round_of(model: str, batch: int) -> int:
+    """How many steps of a batch size a round has."""
+    return MODELS[model] if model == "mlp" else max(MODELS[model] * 32 // batch, 5)
 
 
 def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
@@ -61,14 +68,12 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
     # To be quick, one of them unless some were asked for.
     chosen = {n: one for n, one in NAMES.items() if only in n and (only or not quick or one == ("mlp", 128, "adam"))}
     for number, (name, (model, batch, optimizer)) in enumerate(chosen.items(), start=1):
-        steps = MODELS[model]
-        length = steps if model == "mlp" else max(steps * 32 // batch, 10)
+        steps = round_of(model, batch)
         config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
         looking = {
             f"{LOOKING}{', jit' if jit else ''}": partial(Floor, config, jit, looks=True) for jit in (False, True)
         }
-        # Next to a long step, what a call costs is nothing, and a hundred of them take half a minute.
-        sizes = (1, 10, 100) if steps >= 100 else (1, 10)
+        sizes = (1, 10) if model in DEEP else (1, 10, 100)
         fits = {(size, jit): f"fit, {size} a call{', jit' if jit else ''}" for jit in (False, True) for size in sizes}
         if quick and model == "mlp":
             # The defaults, and those that are its best.
@@ -80,9 +85,9 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
                 **{title: partial(Fit, config, size, jit) for (size, jit), title in fits.items()},
                 "floor": partial(Floor, config, False),
                 "floor, jit": partial(Floor, config, True),
-                **({} if quick or steps < 100 else looking),
+                **({} if quick or model in DEEP else looking),
             },
-            steps=min(length, 100) if quick else length,
+            steps=min(steps, 100) if quick else steps,
             rounds=3 if quick else 5,
         )
         tell(f"\n{name} ({number} of {len(chosen)})\n" + shown(figures[name]))
@@ -107,7 +112,7 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
         "topk 90 %": {"rules": (RuleSettings("topk", {"sparsity": 0.9}),), **never},
     }
     figures: Figures = {}
-    for model, steps in {"mlp": 500, "convnet": 50, "lstm": 50, "resnet": 10, "transformer": 20}.items():
+    for model in MODELS:
         if quick and model != "mlp":
             continue
         chosen = ("bare", "summaries", "maxnorm 2", "l1ball 3", "topk 90 %")
@@ -120,7 +125,8 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
             bare = dataclasses.replace(LONG, model=model, batch_size=128, **variants["bare"])
             makers[STILL] = partial(Ours, bare, still=True)
         name = f"constraints, {model}, batch 128"
-        figures[name] = contest(makers, steps=100 if quick else steps, rounds=3 if quick else 5)
+        steps = 100 if quick else round_of(model, 128)
+        figures[name] = contest(makers, steps, rounds=3 if quick else 5)
         tell(f"\n{name}\n" + shown(figures[name]))
     return figures
 
@@ -139,7 +145,10 @@ def contest(makers: Mapping[str, Callable[[], Contestant]], steps: int, rounds: 
         for name, make in makers.items():
             try:
                 contestants[name] = one = make()
-                one.run(max(steps, one.first_summary + 1) if isinstance(one, Ours) else steps)
+                if isinstance(one, Ours):
+                    one.warm_up(steps)
+                else:
+                    one.run(steps)
             except (ValueError, RuntimeError, tf.errors.OpError):
                 # XLA cannot compile every model.
                 contestants.pop(name, None)

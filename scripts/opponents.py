@@ -39,13 +39,12 @@ class Ours:
       still: whether every step sees the same batch, which nothing is done for; it tells what the input pipeline costs.
 
     Attributes:
-      first_summary: the step of the first summary, 0 if there are next to none; what it measures is compiled only then.
       pauses: seconds that training has waited for each checkpoint.
     """
 
     def __init__(self, config: Config, still: bool = False):
         every = int(config.summary_every)
-        self.first_summary = every if every <= _SELDOM else 0
+        self._first_summary = every if every <= _SELDOM else 0
         self._folder = tempfile.TemporaryDirectory()
         config = dataclasses.replace(config, run_dir=f"{self._folder.name}/run")
         directory = rundir.RunDirectory(config)
@@ -54,6 +53,7 @@ class Ours:
             built.steps._train_source = Still(built.train_source, built.strategy)  # type: ignore[assignment]
         self._session = session.Session(built, directory)
         self._session.begin("")
+        self._iterations = built.optimizer.iterations
         self._budget = Budget(built.optimizer)
         self.pauses: list[float] = []
         save = self._session._checkpoints.save
@@ -65,6 +65,12 @@ class Ours:
             return path
 
         self._session._checkpoints.save = timed  # type: ignore[method-assign]
+
+    def warm_up(self, num_steps: int) -> None:
+        """Makes the first steps, the first summary among them: what that measures is compiled only then."""
+        if self._first_summary:
+            self._iterations.assign(self._first_summary - 1)
+        self.run(num_steps)
 
     def run(self, num_steps: int) -> float:
         """Makes about so many steps: whole chunks."""
