@@ -51,16 +51,23 @@ def main() -> None:
     targets: list[list[str]] = []
 
     def keep() -> None:
-        # After each part, as all of them take an hour.
+        # Again and again, as all of it takes the better part of an hour.
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
+    def told(part: str) -> contests.Tell:
+        def tell(text: str, so_far: contests.Figures) -> None:
+            say(text)
+            figures[part] = so_far
+            keep()
+
+        return tell
+
     if "training" in parts:
-        figures["training"] = contests.training(arguments.quick, arguments.only, tell=say)
+        figures["training"] = contests.training(arguments.quick, arguments.only, told("training"))
         targets += contests.training_targets(figures["training"])
-        keep()
     if "costs" in parts:
-        figures["costs"] = contests.costs(arguments.quick, tell=say)
+        figures["costs"] = contests.costs(arguments.quick, told("costs"))
         targets += contests.cost_targets(figures["costs"])
         figures["pauses"] = pauses.measure(arguments.quick, tell=say)
         targets += pauses.targets(figures["pauses"])

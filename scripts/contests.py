@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from scripts.opponents import Contestant, Fit, Floor, Ours
 from trainer.config import Config, RuleSettings, ScheduleSettings
+from trainer.progress import duration
 from trainer.table import table
 
 MAXNORM = RuleSettings("maxnorm", {"max_value": 2.0})
@@ -45,6 +47,8 @@ LOOKING = "looking floor"
 STILL = "the same batch again and again"
 
 Figures = dict[str, dict[str, dict[str, Any]]]
+# Called after each contest: with its table, and with all figures so far.
+Tell = Callable[[str, Figures], None]
 
 # What stands in the way of targets that do not hold; the part `profile` shows it.
 _PART = "see the profile"
@@ -62,12 +66,13 @@ def round_of(model: str, batch: int) -> int:
     return MODELS[model] if model == "mlp" else max(MODELS[model] * 32 // batch, 5)
 
 
-def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
+def training(quick: bool, only: str, tell: Tell) -> Figures:
     """Every model, batch size and optimizer: the whole loop against `fit` at each of its settings and the floor."""
     figures: Figures = {}
+    begun = time.monotonic()
     # To be quick, one of them unless some were asked for.
     chosen = {n: one for n, one in NAMES.items() if only in n and (only or not quick or one == ("mlp", 128, "adam"))}
-    for number, (name, (model, batch, optimizer)) in enumerate(chosen.items(), start=1):
+    for name, (model, batch, optimizer) in chosen.items():
         steps = round_of(model, batch)
         config = dataclasses.replace(LONG, model=model, batch_size=batch, optimizer=optimizer)
         looking = {
@@ -90,11 +95,17 @@ def training(quick: bool, only: str, tell: Callable[[str], None]) -> Figures:
             steps=min(steps, 100) if quick else steps,
             rounds=3 if quick else 5,
         )
-        tell(f"\n{name} ({number} of {len(chosen)})\n" + shown(figures[name]))
+        tell(f"\n{name} ({place(begun, len(figures), len(chosen))})\n" + shown(figures[name]), figures)
     return figures
 
 
-def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
+def place(begun: float, number: int, total: int) -> str:
+    """How far a row of contests has come, and how long the rest may take."""
+    left = (time.monotonic() - begun) / number * (total - number)
+    return f"{number} of {total}" + (f", {duration(left)} left" if number < total else "")
+
+
+def costs(quick: bool, tell: Tell) -> Figures:
     """What each constraint, logging and determinism cost: against a run without."""
     annealed = ScheduleSettings("cosine", {"initial": 2.0, "final": 0.5})
     never = {"summary_every": "1000000", "histogram_every": "100%", "checkpoint_every": "100%"}
@@ -112,9 +123,9 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
         "topk 90 %": {"rules": (RuleSettings("topk", {"sparsity": 0.9}),), **never},
     }
     figures: Figures = {}
-    for model in MODELS:
-        if quick and model != "mlp":
-            continue
+    begun = time.monotonic()
+    networks = ["mlp"] if quick else list(MODELS)
+    for model in networks:
         chosen = ("bare", "summaries", "maxnorm 2", "l1ball 3", "topk 90 %")
         makers: dict[str, Callable[[], Contestant]] = {
             name: partial(Ours, dataclasses.replace(LONG, model=model, batch_size=128, **settings))
@@ -127,7 +138,7 @@ def costs(quick: bool, tell: Callable[[str], None]) -> Figures:
         name = f"constraints, {model}, batch 128"
         steps = 100 if quick else round_of(model, 128)
         figures[name] = contest(makers, steps, rounds=3 if quick else 5)
-        tell(f"\n{name}\n" + shown(figures[name]))
+        tell(f"\n{name} ({place(begun, len(figures), len(networks))})\n" + shown(figures[name]), figures)
     return figures
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import pathlib
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from scripts import contests, operations, opponents, outputs, pauses, processes
 from scripts.opponents import Fit, Floor, Ours
+from tests import tensorboard_data
 from trainer.config import Config
 
 
@@ -105,6 +107,17 @@ def test_pauses_are_those_of_the_saves_that_are_due():
     assert len(ours.pauses) == 4
     assert min(ours.pauses) > 0
     ours.close()
+
+
+def test_the_first_summary_is_met_without_the_steps_before_it():
+    config = dataclasses.replace(contests.LONG, dataset="digits", model="logistic", model_options={})
+    with contextlib.redirect_stdout(io.StringIO()):
+        ours = Ours(config)
+        ours.warm_up(5)
+        points = tensorboard_data.scalars(pathlib.Path(ours._folder.name) / "run")
+        ours.close()
+    assert [step for step, _ in points["train/loss"]] == [100]
+    assert 104 <= int(ours._iterations.numpy()) < 200
 
 
 def test_the_same_batch_again_and_again():

@@ -70,7 +70,7 @@ class Progress:
         begun, time_then = self._reference
         rate = (step - begun) / max(self._clock() - time_then, 1e-9)
         digits = 0 if rate >= 10 else 2
-        return f"{status}  {rate:,.{digits}f} steps/s  {_duration((self._total - step) / rate)} left"
+        return f"{status}  {rate:,.{digits}f} steps/s  {duration((self._total - step) / rate)} left"
 
     def _show(self, text: str, replaceable: bool = False) -> None:
         begin = "\r\x1b[K" if self._open_line else ""
@@ -78,7 +78,8 @@ class Progress:
         self._open_line = replaceable
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Minutes and seconds, as 2:03; with hours where there are any, as 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
