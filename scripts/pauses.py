@@ -26,6 +26,7 @@ def measure(quick: bool, tell: Callable[[str], None]) -> Figures:
     for model, steps in _MODELS.items():
         if quick and model != "mlp":
             continue
+        steps = min(steps, 100) if quick else steps
         with contextlib.redirect_stdout(io.StringIO()):
             config = dataclasses.replace(LONG, model=model, batch_size=128, checkpoint_every=str(steps))
             ours = Ours(config)
