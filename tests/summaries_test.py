@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import keras
 import numpy as np
@@ -203,6 +204,20 @@ def test_rewinding_drops_what_came_after_the_step(tmp_path):
         continued.scalars("train", step, {"loss": 1 / step})
     continued.close()
     assert tensorboard_data.scalars(tmp_path)["train/loss"] == before["train/loss"]
+
+
+@pytest.mark.parametrize("ahead", [0, 3600])
+def test_a_continued_run_is_read_after_what_it_continues(tmp_path, ahead):
+    """Names of one second sort by numbers of no fixed width; here the later file's would sort first."""
+    (tmp_path / "train").mkdir()
+    earlier = tmp_path / "train" / f"events.out.tfevents.{int(time.time()) + ahead}.~.9.9.v2"
+    earlier.write_bytes(b"")
+    writer = summaries.Summaries(tmp_path, [])
+    writer.scalars("train", 1, {"loss": 1.0})
+    writer.close()
+    *_, last = sorted((tmp_path / "train").iterdir())
+    # A name an hour ahead is that of a clock since set back, which is not waited for.
+    assert (last == earlier) == (ahead > 0)
 
 
 def test_rewinding_to_the_end_changes_nothing(tmp_path):

@@ -11,6 +11,7 @@ import contextlib
 import math
 import pathlib
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ from trainer.targets import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
 _TOTAL_SPARSITY = "sparsity/total"
+_FILES = "events.out.tfevents.*"
 _HISTOGRAM = histogram.create_summary_metadata(display_name="", description="")
 _BUCKETS = 30
 _SCALAR = scalar.create_summary_metadata(display_name="", description="")
@@ -179,10 +181,23 @@ class Summaries:
         event = b"".join(proto.SerializeToString() for proto in protos)
         with self._forgiven():
             if folder not in self._writers:
+                _pass_the_second_of_the_last(self._directory / folder)
                 self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
             with self._writers[folder].as_default():
                 # As an array: TensorFlow keeps every Python number that it ever made a tensor of, without end.
                 tf.summary.experimental.write_raw_pb(event, step=tf.constant(np.array(step, np.int64)))
+
+
+def _pass_the_second_of_the_last(folder: pathlib.Path) -> None:
+    """Waits until an event file created in a folder is named after all that lie there.
+
+    TensorBoard reads the files of a folder in the order of their names. A name begins with the second of the file's
+    creation and goes on with numbers of no fixed width: of two files of one second, the tenth comes before the ninth.
+    """
+    seconds = [int(match[1]) for path in folder.glob(_FILES) if (match := re.search(r"tfevents\.(\d+)", path.name))]
+    # A clock that was set back is not waited for.
+    if seconds and 0.0 < (wait := max(seconds) + 1 - time.time()) <= 1.0:
+        time.sleep(wait)
 
 
 def _nonzeros(variable: Any) -> int:
@@ -261,7 +276,7 @@ def rewind(directory: pathlib.Path, step: int) -> None:
       directory: the run directory.
       step: the step that training goes on from.
     """
-    for file in sorted(directory.glob("*/events.out.tfevents.*")):
+    for file in sorted(directory.glob(f"*/{_FILES}")):
         # A name that neither TensorBoard nor the next rewinding takes for an event file, should this one be cut off.
         kept = file.with_name("rewound.new")
         kept.unlink(missing_ok=True)
