@@ -64,15 +64,25 @@ def test_targets_are_ratios_within_a_round_of_each_at_its_best_setting():
         "fit, 100 a call": [1.0, 1.0, 4.0],
         "floor": [0.95, 3.8, 3.8],
         "looking floor": [1.026, 4.104, 4.104],
+        "no summaries, no checkpoints": [1.6, 6.4, 6.4],
+        "the floor again": [0.76, 3.04, 3.04],
     }
     results = {name: {"milliseconds": float(np.median(values)), "rounds": values} for name, values in rounds.items()}
     rows = contests.training_targets({"mlp, batch 128, adam": results})
-    look = "looking for what is not finite: a floor that looks takes 1.08 times as long"
+    limit = (
+        "a floor that looks for what is not finite takes 1.08 times as long; with summaries and checkpoints a "
+        "step takes 1.25 times as long; equal floors of this network differ by up to 1.25 times"
+    )
     assert [row[1:] for row in rows] == [
         ["1.00 (1.00-2.50)", "held", ""],
         ["1.05 (1.05-1.05)", "held", ""],
-        ["1.60 (1.60-1.60)", "NOT HELD", look],
+        ["1.60 (1.60-1.60)", "NOT HELD", limit],
     ]
+    # Equals of another contest of the same network count too.
+    other = {name: {**figures, "rounds": figures["rounds"][::-1]} for name, figures in results.items()}
+    other["the floor again"]["rounds"] = [7.6, 7.6, 1.9]
+    rows = contests.training_targets({"mlp, batch 128, adam": results, "mlp, batch 32, adam": other})
+    assert "equal floors of this network differ by up to 2.00 times" in rows[2][3]
     # Where the target is not far from what was measured, the row says so too.
     assert contests.row("", "<=", 1.0, [0.9, 1.1, 1.2], "why") == [
         ", at most 1",
@@ -80,6 +90,15 @@ def test_targets_are_ratios_within_a_round_of_each_at_its_best_setting():
         "NOT HELD",
         "why; the target lies between the quartiles",
     ]
+
+
+def test_a_cost_is_held_against_what_equal_runs_differ_by():
+    names = ("bare", "summaries", "maxnorm 2", "l1ball 3", "topk 90 %", "bare again", contests.STILL)
+    times = dict(zip(names, (1.0, 1.0, 1.25, 1.05, 1.5, 0.8, 0.9), strict=True))
+    results = {name: {"milliseconds": time, "rounds": [time]} for name, time in times.items()}
+    rows = contests.cost_targets({"constraints, mlp, batch 128": results})
+    assert [row[2] for row in rows] == ["NOT HELD", "held", "NOT HELD", "held", "NOT HELD"]
+    assert all(row[3].endswith("equal runs differ by 1.25 times") for row in rows if row[2] == "NOT HELD")
 
 
 def test_targets_of_processes():
