@@ -54,7 +54,7 @@ def test_no_choice_of_blocks_is_nearer(block, sparsity):
     np.testing.assert_allclose(np.sum((w - p) ** 2), best)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", fast(DTYPES, "bfloat16", "float32"))
 def test_ties_go_to_the_first_row_major_over_blocks(dtype):
     rng = np.random.default_rng(1)
     values = rng.standard_normal(6).astype(DTYPES[dtype])

@@ -7,6 +7,7 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
+from tests.suites import fast
 
 Box = REGISTRY["box"]
 
@@ -43,7 +44,7 @@ def test_bounds_with_nothing_between_them_give_the_nearest_number(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("groups", [1, 300])
+@pytest.mark.parametrize("groups", fast([1, 300], 300))
 def test_subnormals_and_zeros_are_told_apart(dtype, compiled, groups):
     tiny = float(oracles.ml_dtypes.finfo(DTYPES[dtype]).smallest_subnormal)
     w = np.tile([[-tiny], [-0.0], [0.0], [tiny], [3 * tiny], [np.nan]], groups).astype(DTYPES[dtype])

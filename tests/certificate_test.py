@@ -11,6 +11,7 @@ import pytest
 from constraints import REGISTRY, schedules
 from tests import tiny
 from tests.cases import SETS
+from tests.suites import fast
 from trainer import certificate
 from trainer.targets import Target
 
@@ -35,8 +36,8 @@ def judged(*targets, step=0):
     return result, result["variables"][0]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("shape", [(6, 5), (3, 3, 2, 4), (7,)])
+@pytest.mark.parametrize("dtype", fast(["float32", "bfloat16", "float16"], "float32", "bfloat16"))
+@pytest.mark.parametrize("shape", fast([(6, 5), (3, 3, 2, 4), (7,)], (3, 3, 2, 4), (7,)))
 @pytest.mark.parametrize("name", SETS)
 def test_what_was_projected_certifies(name, shape, dtype):
     if name == "block" and len(shape) == 1:

@@ -93,7 +93,8 @@ def test_a_disk_that_fills_up_while_training(tmp_path):
     with running(tmp_path) as process:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2000, 2000))
         output = ended(process, "File too large")
-    assert output.count("warning: event files in run cannot be written: File too large") == 1
+    # Which of the two meets the limit first is chance: a chart, which is said, or the checkpoint that ends the run.
+    assert output.count("warning: ") == output.count("warning: event files in run cannot be written: File too large")
     assert leftovers(tmp_path) == []
     last = newest(tmp_path)
     assert_goes_on_from(tmp_path, last)

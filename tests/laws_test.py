@@ -135,7 +135,7 @@ def test_convex_projections_bring_points_no_further_apart(case, dtype):
 
 
 @every_case
-@every_dtype
+@every_kind_of_dtype
 def test_signs_and_order_do_not_matter(case, dtype):
     w = weights(case, dtype, (12, 5))
     p = case.constraint(w).numpy()
@@ -155,7 +155,7 @@ def test_signs_and_order_do_not_matter(case, dtype):
 
 
 @every_case
-@every_dtype
+@every_kind_of_dtype
 def test_zeros_ones_hot_and_equal_weights(case, dtype):
     special = np.zeros((8, 6))
     special[2, 1] = 3.0
@@ -175,7 +175,7 @@ def test_zeros_ones_hot_and_equal_weights(case, dtype):
 
 
 @every_case
-@every_dtype
+@every_kind_of_dtype
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
     w = weights(case, dtype, (8, 5), 3.0)

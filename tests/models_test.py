@@ -108,7 +108,7 @@ def test_a_gradient_reaches_every_variable(name: str) -> None:
 
 
 # The deepest take as long as all others together, and are trained whole in experiment_test.py.
-@pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "logistic", "lstm", "mlp"))
+@pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "logistic", "mlp"))
 def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
     model = build(name)
     features, labels = images(8), np.arange(8) % 10

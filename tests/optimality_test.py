@@ -16,6 +16,7 @@ from constraints import REGISTRY
 from tests.cases import CASES, SCALES
 from tests.oracles import epsilon, norm, quantum
 from tests.strategies import AS_THEY_ARE, KINDS, Recipe, Stack
+from tests.suites import fast
 
 CONVEX = [case for case in CASES if case.convex]
 GAP = 1e-6
@@ -78,7 +79,7 @@ def test_every_convex_set_has_a_support_function():
     assert {name for name, kind in REGISTRY.items() if kind.convex and not kind.proximal} <= set(SUPPORT)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", fast(["float32", "float64"], "float32"))
 @pytest.mark.parametrize("case", CONVEX, ids=str)
 def test_no_point_of_a_convex_set_is_nearer(case, dtype):
     for shape in [(1, 1), (4, 3), (7, 5)]:

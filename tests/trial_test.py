@@ -27,7 +27,6 @@ def rehearsal(parts: tiny.Parts) -> Rehearsal:
         (1, {"optimizer": "adam"}),
         (2, {"optimizer": "sgd"}),
         (1, {"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 0.5, "warmup": "5"}),
-        (1, {"learning_rate_schedule": "cosine"}),
         *(
             pytest.param(replicas, settings, marks=pytest.mark.slow)
             for replicas, settings in (
@@ -35,7 +34,7 @@ def rehearsal(parts: tiny.Parts) -> Rehearsal:
                 (2, {"optimizer": "adam"}),
                 (1, {"optimizer": "sgd", "momentum": 0.0, "l2": 1e-3}),
                 (1, {"optimizer": "rmsprop"}),
-                *((1, {"learning_rate_schedule": name}) for name in ("linear", "polynomial", "exponential")),
+                *((1, {"learning_rate_schedule": name}) for name in ("cosine", "linear", "polynomial", "exponential")),
             )
         ),
     ],
