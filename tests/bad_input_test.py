@@ -171,7 +171,7 @@ def test_a_run_directory_that_cannot_be_one(server, tmp_path):
 
 def test_an_existing_run_is_untouched_by_another_command(server, tmp_path):
     flags = ["--run_dir=run", "--train_steps=20", "--hidden_units=8", "--constraint=maxnorm"]
-    processes.succeed(*flags, cwd=tmp_path)
+    server.succeed(*flags, cwd=tmp_path)
     before = processes.listing(tmp_path)
     other = server.train(*flags, "--max_value=1", "--seed=3", cwd=tmp_path)
     assert other.returncode == 2

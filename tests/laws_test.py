@@ -16,7 +16,7 @@ from tests.suites import KINDS, fast, of_each_kind
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-# A graph of each, XLA's of one of each way to project; XLA is tried on weights of every set by `generated_laws_test`.
+# A graph of each, and XLA of one of each way to project; the rest is slow.
 CASES_AND_WAYS = [
     pytest.param(
         case,
@@ -27,10 +27,8 @@ CASES_AND_WAYS = [
     for case in CASES
     for compiled in (False, True)
 ]
-# A type that is narrower than what formulas are computed in, and the usual one; the other two are slow.
-every_kind_of_dtype = pytest.mark.parametrize("dtype", fast(DTYPES, "bfloat16", "float32"))
-# Where XLA or many operations of a graph compile for each type, which takes seconds, all but the usual one are slow.
-compiled_dtypes = pytest.mark.parametrize("dtype", fast(DTYPES, "float32"))
+# The usual type; `generated_laws_test` has every set obey the laws in all of them, and the rest of these are slow.
+usual_dtype = pytest.mark.parametrize("dtype", fast(DTYPES, "float32"))
 # Ranks between those of dense and convolutional kernels, and above them, are slow.
 every_shape = pytest.mark.parametrize(
     "shape", [pytest.param(s, marks=[pytest.mark.slow] * (len(s) in (3, 5))) for s in SHAPES], ids=str
@@ -48,7 +46,7 @@ def test_every_set_has_a_case_and_an_oracle():
 
 
 @every_case
-@every_kind_of_dtype
+@usual_dtype
 @every_shape
 def test_result_is_feasible_nearest_and_final(case, dtype, shape):
     constraint = case.constraint
@@ -80,7 +78,7 @@ def test_feasible_weights_come_back_bit_for_bit(case, dtype):
 
 
 @pytest.mark.parametrize("case", of_each_kind(CASES), ids=str)
-@compiled_dtypes
+@usual_dtype
 def test_subnormals_and_negative_zeros_of_feasible_weights_survive(case, dtype):
     tiny = np.finfo(np.float32).smallest_subnormal if dtype != "float64" else np.finfo(np.float64).smallest_subnormal
     if dtype in ("float16", "bfloat16"):
@@ -135,7 +133,7 @@ def test_convex_projections_bring_points_no_further_apart(case, dtype):
 
 
 @every_case
-@every_kind_of_dtype
+@usual_dtype
 def test_signs_and_order_do_not_matter(case, dtype):
     w = weights(case, dtype, (12, 5))
     p = case.constraint(w).numpy()
@@ -155,7 +153,7 @@ def test_signs_and_order_do_not_matter(case, dtype):
 
 
 @every_case
-@every_kind_of_dtype
+@usual_dtype
 def test_zeros_ones_hot_and_equal_weights(case, dtype):
     special = np.zeros((8, 6))
     special[2, 1] = 3.0
@@ -175,7 +173,7 @@ def test_zeros_ones_hot_and_equal_weights(case, dtype):
 
 
 @every_case
-@every_kind_of_dtype
+@usual_dtype
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
     w = weights(case, dtype, (8, 5), 3.0)
@@ -198,8 +196,9 @@ def test_nan_and_inf_stay_in_their_group(case, dtype, bad):
         np.testing.assert_array_equal(bits(p[:, 2]), bits(w[:, 2]))
 
 
-@pytest.mark.parametrize(("case", "compiled"), CASES_AND_WAYS)
-@compiled_dtypes
+@pytest.mark.parametrize("case", of_each_kind(CASES), ids=str)
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
+@usual_dtype
 def test_eager_graph_and_xla_agree(case, compiled, dtype):
     parts = [weights(case, dtype, (16, 4), scale) for scale in SCALES[dtype]]
     # In one matrix, what is 1e-60 of the largest is lost in its rounding.
@@ -269,7 +268,7 @@ def test_axes_choose_the_groups(case):
 
 
 @every_case
-@every_kind_of_dtype
+@usual_dtype
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
 def test_no_weights_are_no_trouble(case, dtype, shape):
     if not takes(case, shape):
