@@ -206,18 +206,26 @@ def test_rewinding_drops_what_came_after_the_step(tmp_path):
     assert tensorboard_data.scalars(tmp_path)["train/loss"] == before["train/loss"]
 
 
-@pytest.mark.parametrize("ahead", [0, 3600])
-def test_a_continued_run_is_read_after_what_it_continues(tmp_path, ahead):
+@pytest.mark.parametrize(("ahead", "waits"), [(-10, False), (0, True), (3600, True)])
+def test_a_continued_run_is_read_after_what_it_continues(tmp_path, monkeypatch, ahead, waits):
     """Names of one second sort by numbers of no fixed width; here the later file's would sort first."""
+    waited = []
+    sleep = time.sleep
+    monkeypatch.setattr(summaries.time, "sleep", lambda seconds: (waited.append(seconds), sleep(seconds)))
     (tmp_path / "train").mkdir()
+    # In the middle of a second, which is then the same for both.
+    sleep((1.5 - time.time() % 1.0) % 1.0)
     earlier = tmp_path / "train" / f"events.out.tfevents.{int(time.time()) + ahead}.~.9.9.v2"
     earlier.write_bytes(b"")
     writer = summaries.Summaries(tmp_path, [])
     writer.scalars("train", 1, {"loss": 1.0})
     writer.close()
-    *_, last = sorted((tmp_path / "train").iterdir())
+    files = sorted((tmp_path / "train").iterdir())
+    assert len(files) == 2
     # A name an hour ahead is that of a clock since set back, which is not waited for.
-    assert (last == earlier) == (ahead > 0)
+    assert (files[1] == earlier) == (ahead > 0)
+    assert bool(waited) == waits
+    assert tensorboard_data.scalars(tmp_path) == {"train/loss": [(1, 1.0)]}
 
 
 def test_rewinding_to_the_end_changes_nothing(tmp_path):

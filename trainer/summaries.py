@@ -181,23 +181,29 @@ class Summaries:
         event = b"".join(proto.SerializeToString() for proto in protos)
         with self._forgiven():
             if folder not in self._writers:
-                _pass_the_second_of_the_last(self._directory / folder)
-                self._writers[folder] = tf.summary.create_file_writer(str(self._directory / folder))
+                self._writers[folder] = _opened(self._directory / folder)
             with self._writers[folder].as_default():
                 # As an array: TensorFlow keeps every Python number that it ever made a tensor of, without end.
                 tf.summary.experimental.write_raw_pb(event, step=tf.constant(np.array(step, np.int64)))
 
 
-def _pass_the_second_of_the_last(folder: pathlib.Path) -> None:
-    """Waits until an event file created in a folder is named after all that lie there.
+def _opened(folder: pathlib.Path) -> tf.summary.SummaryWriter:
+    """Begins an event file, named after all that lie in a folder.
 
     TensorBoard reads the files of a folder in the order of their names. A name begins with the second of the file's
     creation and goes on with numbers of no fixed width: of two files of one second, the tenth comes before the ninth.
     """
-    seconds = [int(match[1]) for path in folder.glob(_FILES) if (match := re.search(r"tfevents\.(\d+)", path.name))]
-    # A clock that was set back is not waited for.
-    if seconds and 0.0 < (wait := max(seconds) + 1 - time.time()) <= 1.0:
-        time.sleep(wait)
+    earlier = set(folder.glob(_FILES))
+    writer = tf.summary.create_file_writer(str(folder))
+    new = set(folder.glob(_FILES)) - earlier
+    if not new or not earlier or max(new) > max(earlier):
+        return writer
+    writer.close()
+    for file in new:
+        file.unlink()
+    # Once: a clock that was set back is not waited for.
+    time.sleep(1.0 - time.time() % 1.0)
+    return tf.summary.create_file_writer(str(folder))
 
 
 def _nonzeros(variable: Any) -> int:
