@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import models
-from trainer import batches, data, experiment, rundir, session, updates
+from trainer import batches, data, experiment, loop, rundir, session, updates
 from trainer.config import Config
 
 # A run that is to make next to no summaries makes them at intervals longer than this.
@@ -70,11 +70,11 @@ class Ours:
         """Makes the first steps, the first summary among them: what that measures is compiled only then."""
         if self._first_summary:
             self._iterations.assign(self._first_summary - 1)
-        self.run(num_steps)
+        self._budget.spent_on(self._session, num_steps, after=0)
 
     def run(self, num_steps: int) -> float:
-        """Makes about so many steps: whole chunks."""
-        return self._budget.spent_on(self._session, num_steps)
+        """Makes about so many steps: whole chunks, after the short ones that a session begins with."""
+        return self._budget.spent_on(self._session, num_steps, after=2 * loop.FIRST_CHUNK)
 
     def close(self) -> None:
         """Drops the run."""
@@ -127,11 +127,11 @@ class Budget:
         # The first replica's own: Keras's way of reading it takes as long as a summary does, which no run would spend.
         self._step = tf.distribute.get_strategy().experimental_local_results(optimizer.iterations.value)[0]
         self._marks: list[tuple[int, float]] = []
-        self._count = 0
+        self._begin = self._count = 0
 
-    def spent_on(self, running: session.Session, num_steps: int) -> float:
-        """Seconds of a step; saving at the end of the round is left out."""
-        self._marks, self._count = [], num_steps
+    def spent_on(self, running: session.Session, num_steps: int, after: int) -> float:
+        """Seconds of a step, of those after some; saving at the end of the round is left out."""
+        self._marks, self._begin, self._count = [], int(self._step.numpy()) + after, num_steps
         running.run(self)  # type: ignore[arg-type]
         (first, begun), (last, ended) = self._marks[0], self._marks[-1]
         return (ended - begun) / (last - first)
@@ -139,6 +139,8 @@ class Budget:
     def asked(self) -> bool:
         """Asked by the loop before each chunk."""
         step = int(self._step.numpy())
+        if step < self._begin:
+            return False
         self._marks.append((step, time.perf_counter()))
         return step - self._marks[0][0] >= self._count
 

@@ -122,8 +122,8 @@ def test_pauses_are_those_of_the_saves_that_are_due():
     with contextlib.redirect_stdout(io.StringIO()):
         ours = Ours(config)
         assert ours.run(50) > 0
-    # At 20, 40 and 60, and the last one again as the round ends.
-    assert len(ours.pauses) == 4
+    # The first 20 steps are not counted: at 20, 40, 60 and 80, and the last one again as the round ends.
+    assert len(ours.pauses) == 5
     assert min(ours.pauses) > 0
     ours.close()
 
