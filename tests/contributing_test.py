@@ -72,7 +72,7 @@ def test_every_law_runs_over_it(copy):
     # How many tests of each law there are for this set and for another one, and how they ended.
     tests = re.findall(r"::(\w+)\[\S*\b(atmost|nonneg)\b.*\] (PASSED|SKIPPED)", output)
     ran = {name: collections.Counter(law for law, of, _ in tests if of == name) for name in ("atmost", "nonneg")}
-    assert len(ran["atmost"]) > 15
+    assert len(ran["atmost"]) > 10
     assert ran["atmost"] == ran["nonneg"]
     assert "test_every_set_has_a_case_and_an_oracle PASSED" in output
     # Shapes and points that a set cannot have are skipped.
