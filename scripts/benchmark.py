@@ -106,7 +106,11 @@ def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
     contests_ = {**figures.get("training", {}), **figures.get("costs", {})}
     if not contests_:
         return
-    figure, axes = pyplot.subplots(len(contests_), 1, figsize=(9, 2.2 * len(contests_)), squeeze=False)
+    # Inches: a line for each contestant, and room for the title and the numbers.
+    heights = [0.16 * len(results) + 0.7 for results in contests_.values()]
+    figure, axes = pyplot.subplots(
+        len(contests_), 1, figsize=(9, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+    )
     for axis, (title, results) in zip(axes[:, 0], contests_.items(), strict=True):
         names = list(results)
         times = [results[name]["milliseconds"] for name in names]
@@ -117,7 +121,6 @@ def draw(figures: dict[str, dict], path: pathlib.Path) -> None:
         axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.set_xlabel("ms a step", fontsize=7)
-    figure.tight_layout()
     figure.savefig(path, dpi=120, format="png")
 
 
