@@ -112,7 +112,7 @@ def large(shape, values, seed=8):
 
 
 @pytest.mark.parametrize("shape", fast([(300, 280), (260, 400)], (260, 400)), ids=str)
-@pytest.mark.parametrize("kind", ["near the set", "flat", "equal", "far below"])
+@pytest.mark.parametrize("kind", fast(["near the set", "flat", "equal", "far below"], "near the set", "flat"))
 def test_large_kernels_keep_the_largest_singular_values(shape, kind):
     values = {
         "near the set": np.r_[np.linspace(2.0, 1.0, 4), np.linspace(0.05, 0.01, 200)],

@@ -34,7 +34,7 @@ def test_axes_are_passed_on():
     assert float(values["distance"]) == 3.0
 
 
-@pytest.mark.parametrize("name", fast(REGISTRY, *KINDS))
+@pytest.mark.parametrize("name", fast(REGISTRY, *KINDS[::2]))
 def test_every_set_measures_in_a_graph_and_without_weights(name):
     constraint = REGISTRY[name](**tiny.OPTIONS.get(name, {}))
     for shape in ((6, 4), (0, 4), (4, 0)):

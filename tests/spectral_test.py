@@ -120,7 +120,9 @@ def test_a_bound_is_above_zero(bad):
 
 
 @pytest.mark.parametrize("shape", fast([(300, 280), (260, 400)], (260, 400)), ids=str)
-@pytest.mark.parametrize("kind", ["few above", "many above", "close to the bound", "inside"])
+@pytest.mark.parametrize(
+    "kind", fast(["few above", "many above", "close to the bound", "inside"], "few above", "many above")
+)
 def test_large_kernels_are_cut_at_the_bound(shape, kind):
     values = {
         "few above": np.r_[np.linspace(2.0, 1.2, 6), np.linspace(0.5, 0.1, 200)],
