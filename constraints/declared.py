@@ -12,6 +12,9 @@ from constraints.columns import checked_axis
 from constraints.fields import check_order, checked, checked_option, is_tensor, plain
 from constraints.schedules import Schedule, from_dict
 
+# Begins the entry of a saved set that says what to import; see `Declared.get_config`.
+_NEEDS = "run `import "
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Declared(keras.constraints.Constraint):
@@ -72,16 +75,24 @@ class Declared(keras.constraints.Constraint):
         return tuple(field for field in dataclasses.fields(cls) if "option" in field.metadata)
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras saves: plain numbers, and schedules as tables."""
+        """What Keras saves: plain numbers, schedules as tables, and an entry that says what to import.
+
+        Without that import Keras falls back to its own class of the same name, such as `MaxNorm`, which is another
+        set. No class of Keras takes the entry, so that loading fails with its words instead.
+        """
         config = {name: plain(value) for name, value in self._values().items()}
         config |= {field.name: list(getattr(self, field.name)) for field in self.options()}
-        return {**config, "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
+        config["axis"] = list(self.axis) if isinstance(self.axis, tuple) else self.axis
+        module, package = type(self).__module__, __name__.rpartition(".")[0]
+        return {**config, f"{_NEEDS}{package if module.startswith(f'{package}.') else module}` before loading": True}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Makes the constraint that `get_config` described."""
+        """Makes the constraint that `get_config` described, with or without the entry that says what to import."""
         values: dict[str, Any] = {
-            name: from_dict(value) if isinstance(value, dict) else value for name, value in config.items()
+            name: from_dict(value) if isinstance(value, dict) else value
+            for name, value in config.items()
+            if not name.startswith(_NEEDS)
         }
         return cls(**values)
 

@@ -169,13 +169,13 @@ class Intersection(Constraint):
             "parts": [keras.saving.serialize_keras_object(part) for part in self.parts],
             "accuracy": self.accuracy,
             "max_iterations": self.max_iterations,
-            "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis,
+            **super().get_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Intersection:
         parts = tuple(keras.saving.deserialize_keras_object(part) for part in config["parts"])
-        return cls(**{**config, "parts": parts})
+        return super().from_config({**config, "parts": parts})
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         if 0 in x.shape:

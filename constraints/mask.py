@@ -92,7 +92,7 @@ class Mask(Constraint):
         """
         saved = config["pattern"]
         if saved is None:
-            return cls(**config)
+            return super().from_config(config)
         size = math.prod(saved["shape"])
         packed = np.frombuffer(base64.b64decode(saved["bits"], validate=True), np.uint8)
         if packed.size != -(-size // 8):
@@ -101,7 +101,7 @@ class Mask(Constraint):
                 "its text was cut or changed."
             )
         pattern = np.unpackbits(packed, count=size).astype(bool).reshape(saved["shape"])
-        return cls(**{**config, "pattern": pattern})
+        return super().from_config({**config, "pattern": pattern})
 
     def _key(self) -> tuple:
         if self.pattern is None or is_tensor(self.pattern):
