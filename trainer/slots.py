@@ -18,6 +18,9 @@ import tensorflow as tf
 from constraints import Constraint
 from trainer.targets import Target
 
+# Lists of an optimizer that are the weights themselves, or their average over steps.
+_NO_SLOTS = ("_trainable_variables", "_model_variables_moving_average")
+
 
 class Slots:
     """The variables an optimizer keeps beside each of the model's.
@@ -32,7 +35,7 @@ class Slots:
         self._kinds: dict[str, list[keras.Variable | None]] = {}
         # Keras keeps a list for each kind, `momentums` or `_velocities`, in the order of the variables.
         for name, kept in vars(optimizer).items():
-            if isinstance(kept, list) and kept is not optimizer._trainable_variables and _are_slots(kept, variables):
+            if name not in _NO_SLOTS and isinstance(kept, list) and _are_slots(kept, variables):
                 self._kinds[name.strip("_")] = kept
 
     def momentums(self, variable: keras.Variable) -> list[keras.Variable]:
