@@ -161,7 +161,7 @@ class Steps:
             [start, totals, nonfinite[0], nonfinite[1], empty, self._fetch(arrays, begun) if early else ()],
         )
         used = tf.convert_to_tensor(self._optimizer.iterations) - 1
-        return Chunk(totals, tf.stack([count, in_a_row, made]), measures, self._optimizer._learning_rate(used))
+        return Chunk(totals, tf.stack([count, in_a_row, made]), measures, self._updates.rate(used))
 
     def _fetch(self, arrays: Any, step: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], ...]:
         """Every replica's features and labels of a step, in the order of the replicas."""
@@ -222,7 +222,10 @@ class Steps:
         return tf.where(finite, sums, tf.zeros_like(sums)), 1 - tf.cast(finite, tf.int64)
 
     def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        return gradients if self._clip_norm is None else tf.clip_by_global_norm(gradients, self._clip_norm)[0]
+        if self._clip_norm is None:
+            return gradients
+        # The optimizer divides by the scale of the loss later.
+        return tf.clip_by_global_norm(gradients, self._clip_norm * (self._optimizer.loss_scale_factor or 1.0))[0]
 
     def _compiled(self, function: Callable) -> Callable:
         """One of the methods here, compiled by XLA for the calling replica."""
@@ -242,7 +245,7 @@ class Steps:
             # replica computes in full, is shared out.
             loss = tf.reduce_sum(losses.cross_entropy(labels, logits)) / self._batch_size
             penalty = tf.add_n(self._model.losses) / num_replicas if self._model.losses else tf.zeros([])
-            objective = loss + penalty
+            objective = self._optimizer.scale_loss(loss + penalty)
         gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         accuracy = tf.reduce_sum(losses.hits(labels, logits)) / self._batch_size
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]

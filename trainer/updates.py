@@ -2,17 +2,34 @@
 
 Keras's optimizer holds the state and the settings. What it does to a variable is a dozen operations, each a pass over
 the weights; a fused kernel is one. After the gradients were summed every replica computes the same, so none has to wait
-for another.
+for another. An optimizer with a setting that the kernels do not know takes Keras's own step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import inspect
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
 from constraints.numerics import rarely
+
+# Settings that the fused steps follow. Every other one has to have its default.
+_KNOWN = {"name", "learning_rate", "weight_decay", "momentum", "nesterov", "beta_1", "beta_2", "epsilon"}
+
+# Keras for TensorFlow overrides these to sum gradients over replicas and to wait for them; the originals do not.
+_ACROSS_REPLICAS = (
+    "_apply_weight_decay",
+    "_backend_update_step",
+    "_backend_increment_gradient_accumulators",
+    "_overwrite_model_variables_with_average_value",
+)
+_KINDS = {kind.__name__: kind for kind in keras.optimizers.Optimizer.__mro__}
+_LOCAL = type(
+    "Local", (_KINDS["TFOptimizer"],), {name: vars(_KINDS["BaseOptimizer"])[name] for name in _ACROSS_REPLICAS}
+)
 
 
 class Updates:
@@ -21,22 +38,44 @@ class Updates:
     Args:
       optimizer: built on `variables`.
       variables: trainable variables, in the order the optimizer was built with.
+
+    Raises:
+      ValueError: the optimizer's class overrides `apply`, whose gradients are already summed here.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
+        if type(optimizer).apply is not keras.optimizers.Optimizer.apply:
+            raise ValueError(
+                f"{type(optimizer).__name__} overrides `apply`, which a compiled step cannot call on each replica; "
+                "give an optimizer that overrides `update_step` only, such as the one it wraps."
+            )
         self._optimizer = optimizer
         self._variables = list(variables)
         # Of the very classes whose formula the kernels are, not of what derives from them.
-        self._fused = {
+        fused = {
             keras.optimizers.SGD: self._momentum,
             keras.optimizers.Adam: self._adam,
             keras.optimizers.AdamW: self._adam,
         }.get(type(optimizer))
+        self._fused = fused if _is_plain(optimizer) and all(map(_is_usual, self._variables)) else None
 
     @property
     def conditional(self) -> bool:
         """Whether `apply` can leave a step out."""
         return self._fused is not None
+
+    def rate(self, step: tf.Tensor) -> tf.Tensor:
+        """The learning rate that a step uses: a float32 scalar.
+
+        Args:
+          step: the step's number, an int64 scalar; only a schedule depends on it.
+        """
+        rate = self._optimizer._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(step)
+        elif callable(rate):
+            rate = rate()
+        return tf.cast(tf.convert_to_tensor(rate), tf.float32)
 
     def apply(self, gradients: Sequence[tf.Tensor | None], finite: tf.Tensor | None = None) -> None:
         """Makes one step and counts it; to be called in a replica.
@@ -55,9 +94,9 @@ class Updates:
             rate = tf.where(finite, rate, tf.zeros_like(rate))
             pairs = [(place, tf.where(finite, gradient, tf.zeros_like(gradient))) for place, gradient in pairs]
         if self._fused is None:
-            for place, gradient in pairs:
-                self._optimizer.update_step(gradient, self._variables[place], rate)
+            self._as_keras(pairs)
         else:
+            self._decay(pairs, rate)
             self._fused(pairs, rate, step, finite)
         self.count()
 
@@ -65,7 +104,35 @@ class Updates:
         """Counts a step, made or left out."""
         # The counter's own copy: Keras's way would have replicas wait for each other, which a condition cannot.
         one = tf.ones([], tf.int64)
-        tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer.iterations), value=one)
+        tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer._iterations), value=one)
+
+    def _as_keras(self, pairs: list[tuple[int, tf.Tensor]]) -> None:
+        """What `optimizer.apply` does, except that it neither sums the gradients again nor counts the step."""
+        optimizer = self._optimizer
+        variables = [self._variables[place] for place, _ in pairs]
+        gradients, variables = optimizer._overwrite_variables_directly_with_gradients(
+            [gradient for _, gradient in pairs], variables
+        )
+        if not gradients:
+            return
+        if optimizer.loss_scale_factor is not None:
+            gradients = [gradient / optimizer.loss_scale_factor for gradient in gradients]
+        with _on_this_replica(optimizer):
+            optimizer._backend_apply_gradients(gradients, [variable.value for variable in variables])
+        for variable in variables:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+
+    def _decay(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor) -> None:
+        """Decoupled weight decay: weights shrink towards zero by themselves, whatever their gradient."""
+        if self._optimizer.weight_decay is None:
+            return
+        for place, gradient in pairs:
+            variable = self._variables[place]
+            # Keras looks for excluded names in those of TensorFlow's variables.
+            if self._optimizer._use_weight_decay(variable.value):
+                share = tf.cast(rate * self._optimizer.weight_decay, gradient.dtype)
+                variable.assign(tf.convert_to_tensor(variable) * (1.0 - share))
 
     def _momentum(
         self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor, finite: tf.Tensor | None
@@ -101,12 +168,8 @@ class Updates:
         optimizer = self._optimizer
         count = tf.cast(step + 1, tf.float32)
         first, second = tf.pow(optimizer.beta_1, count), tf.pow(optimizer.beta_2, count)
-        decay = optimizer.weight_decay
         for place, gradient in pairs:
             variable, dtype = self._variables[place], gradient.dtype
-            if decay is not None and optimizer._use_weight_decay(variable):
-                # Decoupled: the weights shrink towards zero by themselves, whatever their gradient.
-                variable.assign(tf.convert_to_tensor(variable) * (1.0 - tf.cast(rate * decay, dtype)))
             tf.raw_ops.ResourceApplyAdam(
                 var=_handle(variable),
                 m=_handle(optimizer._momentums[place]),
@@ -125,6 +188,31 @@ def _share(kept: float, dtype: tf.DType, finite: tf.Tensor | None) -> tf.Tensor:
     """The share of a running mean that a step keeps: all of it where the step is left out."""
     share = tf.constant(kept, dtype)
     return share if finite is None else tf.where(finite, share, tf.ones_like(share))
+
+
+def _is_plain(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether every setting that the fused steps do not know has its default."""
+    arguments = inspect.signature(type(optimizer).__init__).parameters.values()
+    defaults = {one.name: one.default for one in arguments if one.default is not one.empty and one.name not in _KNOWN}
+    return all(getattr(optimizer, name, default) == default for name, default in defaults.items())
+
+
+def _is_usual(variable: keras.Variable) -> bool:
+    """Whether a step does no more to a variable than the fused kernels do, and in the type they were checked with."""
+    special = variable.constraint is not None or getattr(variable, "overwrite_with_gradient", False)
+    return variable.dtype == "float32" and not special
+
+
+@contextlib.contextmanager
+def _on_this_replica(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Has the optimizer act on the calling replica's copies alone, for gradients that are equal on all."""
+    kind = type(optimizer)
+    # Python's method resolution puts the originals after the optimizer's own methods and before those of TensorFlow.
+    object.__setattr__(optimizer, "__class__", type(kind.__name__, (kind, _LOCAL), {}))
+    try:
+        yield
+    finally:
+        object.__setattr__(optimizer, "__class__", kind)
 
 
 def _handle(variable: keras.Variable) -> tf.Tensor:
