@@ -8,31 +8,44 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def _progress(step: tf.Tensor, begin: int, end: int) -> tf.Tensor:
-    return tf.clip_by_value((step - begin) / (end - begin), 0.0, 1.0)
+# Weighted means rather than `final + (initial - final) * share`: those would miss `initial` by a rounding error. Both
+# weights are taken from the step itself, because one less the other has lost the digits of a value next to zero.
+def _along(step: tf.Tensor, begin: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """How much of the way is done and how much is left, as shares: exactly 0 and 1, or 1 and 0, at the ends."""
+    # Clipped last: graphs would join the division with a product that follows, and miss the ends.
+    done, left = (step - begin) / (end - begin), (end - step) / (end - begin)
+    return tf.clip_by_value(done, 0.0, 1.0), tf.clip_by_value(left, 0.0, 1.0)
 
 
-# Weighted means rather than `final + (initial - final) * share`: those would miss `initial` by a rounding error.
+def _between(value: tf.Tensor, initial: float, final: float) -> tf.Tensor:
+    """No rounding leads beyond the ends, which is what the range of a hyperparameter is checked with."""
+    return tf.clip_by_value(value, min(initial, final), max(initial, final))
+
+
 def _linear(step, initial, final, begin, end):
-    progress = _progress(step, begin, end)
-    return initial * (1.0 - progress) + final * progress
+    done, left = _along(step, begin, end)
+    return _between(initial * left + final * done, initial, final)
 
 
 def _polynomial(step, initial, final, begin, end, power):
-    share = (1.0 - _progress(step, begin, end)) ** power
-    return initial * share + final * (1.0 - share)
+    share = _along(step, begin, end)[1] ** power
+    return _between(initial * share + final * (1.0 - share), initial, final)
 
 
 def _cosine(step, initial, final, begin, end):
-    share = 0.5 * (1.0 + tf.cos(math.pi * _progress(step, begin, end)))
-    return initial * share + final * (1.0 - share)
+    # (1 + cos(pi p)) / 2 as squares of sines, which keep their digits next to zero.
+    done, left = (tf.square(tf.sin(0.5 * math.pi * share)) for share in _along(step, begin, end))
+    return _between(initial * left + final * done, initial, final)
 
 
 def _exponential(step, initial, final, begin, end):
-    value = initial * tf.exp(math.log(final / initial) * _progress(step, begin, end))
-    # exp(log(x)) is x only up to rounding; the ends are exact by choice.
-    first, last = tf.constant(initial, tf.float64), tf.constant(final, tf.float64)
-    return tf.where(step <= begin, first, tf.where(step >= end, last, value))
+    done, left = _along(step, begin, end)
+    # From the nearer end and as a square: `exp` of the whole way would overflow where both ends do not.
+    early = done < 0.5
+    rate = 0.5 * (math.log(abs(final)) - math.log(abs(initial)))
+    root = tf.exp(rate * tf.where(early, done, -left))
+    near = tf.where(early, tf.constant(initial, tf.float64), tf.constant(final, tf.float64))
+    return _between(near * root * root, initial, final)
 
 
 def _piecewise(step, boundaries, values):

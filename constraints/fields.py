@@ -77,8 +77,8 @@ def check_order(low: str, below: Any, high: str, above: Any, consequence: str) -
     if any(is_tensor(value) for value in values):
         return
     scheduled = [value for value in values if isinstance(value, Schedule)]
-    steps = sorted({step for schedule in scheduled for step in schedule.span()} or {0})
-    # Bends and steps of either schedule fall between its ends, so these are looked at too.
+    steps = sorted({step for schedule in scheduled for step in schedule.bends()} or {0})
+    # Two curves may cross between their bends, so evenly spaced steps are looked at too.
     steps = sorted({*steps, *np.linspace(steps[0], steps[-1], _CHECKED_STEPS).astype(np.int64).tolist()})
     with tf.init_scope():
         lows, highs = (

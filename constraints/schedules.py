@@ -23,6 +23,9 @@ import tensorflow as tf
 
 from constraints import curves
 
+# From here on float64, in which a schedule is worked out, has not every whole number.
+_LAST_STEP = 2**53
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Schedule:
@@ -42,12 +45,14 @@ class Schedule:
         """The value at a step.
 
         Args:
-          step: an integer, or an integer tensor of any shape.
+          step: an integer, or an integer tensor of any shape; up to 2^53, every step counts.
 
         Returns:
           float64, the shape of `step`.
         """
-        return curves.FORMULAS[self.name](tf.cast(tf.convert_to_tensor(step), tf.float64), **dict(self.arguments))
+        # A number of Python as float64 at once: TensorFlow would make it a float32, which has no odd steps after 2^24.
+        given = tf.constant(step, tf.float64) if isinstance(step, (int, float)) else tf.convert_to_tensor(step)
+        return curves.FORMULAS[self.name](tf.cast(given, tf.float64), **dict(self.arguments))
 
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest value over all steps."""
@@ -69,6 +74,13 @@ class Schedule:
         if "boundaries" in arguments:
             return arguments["boundaries"][0], arguments["boundaries"][-1]
         return arguments.get("begin", 0), arguments.get("end", 0)
+
+    def bends(self) -> tuple[int, ...]:
+        """The steps at which the formula changes, increasing: both ends of `span`, and around each boundary."""
+        arguments = dict(self.arguments)
+        inner = arguments["schedule"].bends() if self.name in _OF_ANOTHER else ()
+        jumps = arguments.get("boundaries", ())
+        return tuple(sorted({*self.span(), *inner, *jumps, *(max(step - 1, 0) for step in jumps)}))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and texts, from which `from_dict` makes an equal schedule."""
@@ -288,12 +300,14 @@ def _number(schedule: str, name: str, value: Any) -> float:
             number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{schedule}: {name}={value!r} must be a finite number.")
-    return number
+    return number + 0.0  # 0.0 for -0.0, which no end of a ramp could be equal to in all bits.
 
 
 def _step(schedule: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(f"{schedule}: {name}={value!r} must be a step, a whole number of at least 0.")
+    if value > _LAST_STEP:
+        raise ValueError(f"{schedule}: {name}={value} is beyond the last step that float64 tells apart, 2^53.")
     return int(value)
 
 
