@@ -11,12 +11,14 @@ from constraints import numerics
 from constraints.base import Constraint
 from constraints.excess import Threshold, threshold
 from constraints.fields import hyperparameter
-from constraints.passes import between_passes, compiled, whole_or_parts
+from constraints.passes import between_passes, column_totals, compiled, whole_or_parts
 from constraints.threshold import onto_simplex, pulled_back
 
 # Bounds, and multiples of them that support times threshold may be, for which the passes of `excess` lose nothing.
 _USUAL_BOUND = 2.0**-60, 2.0**100
 _USUAL_RATIO = 2.0**30
+
+_sums = column_totals(lambda rows: (tf.abs(tf.cast(rows, tf.float64)),))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,15 +87,30 @@ class L1Ball(Constraint):
 def _threshold(w: tf.Tensor, bound: tf.Tensor, start: tf.Tensor) -> tuple[Threshold, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Where columns are cut; bool [groups], which stay; bool scalars: whether a cut will do, and then all stay."""
     cut = threshold(w, tf.abs, bound, tf.zeros(w.shape[1:], tf.float64), start)
-    return cut, *between_passes(_judged)(cut, bound, w.shape[0])
+    close = between_passes(_close)(cut, bound, w.shape[0])
+    # Most of a column's sum may lie below the threshold, so only the sum itself tells whether the column may stay.
+    own = numerics.rarely(lambda: _sums(w)[0])
+    sums = tf.cond(tf.reduce_any(close), own, lambda: tf.zeros(w.shape[1:], tf.float64))
+    return cut, *between_passes(_judged)(cut, close, sums, bound, w.shape[0])
 
 
-def _judged(cut: Threshold, bound: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    sums = cut.total * cut.count
-    stays = ~cut.finite | (sums <= bound * numerics.slack(size))
-    # Next to lesser bounds, subnormals could count; next to such sums, float64 would need to know the largest.
+def _taken(cut: Threshold) -> tf.Tensor:
+    """What the cut takes off the weights above it, at most the sum's excess; 0 or less inside the ball: [groups]."""
+    return cut.total * cut.count
+
+
+def _close(cut: Threshold, bound: tf.Tensor, size: int) -> tf.Tensor:
+    return cut.finite & (_taken(cut) > 0.0) & (_taken(cut) <= bound * numerics.slack(size))
+
+
+def _judged(
+    cut: Threshold, close: tf.Tensor, sums: tf.Tensor, bound: tf.Tensor, size: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    taken = _taken(cut)
+    stays = ~cut.finite | (taken <= 0.0) | (close & (sums <= bound * (1.0 + numerics.slack(size))))
+    # Subnormals would count beside smaller bounds; beside larger sums, float64 has to know the largest weight.
     usual = (bound > _USUAL_BOUND[0]) & (bound < _USUAL_BOUND[1]) & cut.found
-    usual &= tf.reduce_all(stays | (sums <= bound * _USUAL_RATIO))
+    usual &= tf.reduce_all(stays | (taken <= bound * _USUAL_RATIO))
     return stays, usual, usual & tf.reduce_all(stays)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, excess, schedules
+from constraints import REGISTRY, excess, numerics, schedules
 from tests import oracles
 from tests.oracles import bits
 from tests.suites import fast
@@ -92,6 +92,23 @@ def test_one_group_of_many_weights():
     np.testing.assert_allclose(p, oracles.project("l1ball", w, max_value=100.0), rtol=1.3e-7, atol=1e-12)
     assert np.abs(p.astype(np.float64)).sum() <= 100.0 * (1 + 1e-10)
     np.testing.assert_array_equal(bits(tf.function(L1Ball(100.0), jit_compile=True)(w)), bits(p))
+
+
+@pytest.mark.parametrize("size", fast([400, 131_072, 1_000_000], 400))
+@pytest.mark.parametrize("how", ["eager", "graph", "xla", "continued"])
+def test_crumbs_below_the_threshold_count(size, how):
+    """One weight at the bound, and very many so small that all which exceed the threshold are within the slack."""
+    slack = numerics.slack(size)
+    w = np.full((size, 1), 0.485 * slack, np.float32)
+    w[:2, 0] = 1.0, 0.99 * slack
+    project = L1Ball(1.0).projected
+    if how == "continued":
+        p, _ = L1Ball(1.0).continued(w, tf.constant([[0.4 * slack]], tf.float32))
+    else:
+        p = (project if how == "eager" else tf.function(project, autograph=False, jit_compile=how == "xla"))(w)
+    assert np.abs(p.numpy().astype(np.float64)).sum() <= 1.0 + slack
+    np.testing.assert_array_equal(np.flatnonzero(p), [0, 1])
+    np.testing.assert_allclose(p[:2, 0], [1.0, 0.495 * slack], rtol=2.0**-23, atol=2.0**-52)
 
 
 def many(kind: str) -> np.ndarray:
