@@ -77,7 +77,8 @@ def _checked(case: Case, how: settings, shapes: list, groups: int, compiled: dic
 
 def feasible(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     case, dtype = stack.case, stack.dtype
-    allowed = SLACK[dtype] if case.exact else max(epsilon(dtype) * 1.01, SLACK[dtype])
+    # What sums of float64 cannot tell counts as feasible.
+    allowed = max(SLACK[dtype], numerics.slack(stack.weights), 0.0 if case.exact else epsilon(dtype) * 1.01)
     if case.spectral:
         allowed += numerics.slack(stack.size + stack.units)
     room = np.full(len(p), allowed)
@@ -254,6 +255,21 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray, how: str) -> N
             equal(stack, result, p, complaint, w, ulps=1.0)
         else:
             hold(same(stack, result, p), complaint, w, result)
+
+
+def continued_is_projected(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
+    """Begun from nothing, from where it ended, and from elsewhere, it ends there, in a graph."""
+    constraint = stack.constraint
+    if not constraint.carried:
+        return
+    go_on = tf.function(constraint.continued, autograph=False)
+    carried = tf.zeros([constraint.carried, stack.groups])
+    for begun in ("from nothing", "where it ended", "elsewhere"):
+        again, carried = go_on(tf.constant(stack.stacked(w)), carried)
+        equal(stack, stack.flat(again), wide(p), f"begun {begun}, it ends elsewhere", w, ulps=1.0)
+        hold(stack.violations(stack.flat(again)) <= stack.violations(p) + SLACK[stack.dtype], "infeasible", w, p)
+        if begun == "where it ended":
+            carried = 0.7 * carried[:, ::-1]
 
 
 @functools.cache

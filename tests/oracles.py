@@ -95,18 +95,15 @@ def _minmaxnorm(x: np.ndarray, min_value: float, max_value: float) -> np.ndarray
 
 
 def _l1ball(x: np.ndarray, max_value: float) -> np.ndarray:
-    """Sorts and tries each support size: the largest whose threshold lies below its smallest member is right."""
+    """Sorts, and finds the largest support whose threshold lies below its smallest member is right."""
     if np.sum(np.abs(x)) <= max_value:
         return x
     descending = np.sort(np.abs(x))[::-1]
     # Relative to the largest, as 1e30 - 1 has no float64 of its own.
-    excess = descending - descending[0]
-    threshold = 0.0
-    for size in range(1, x.size + 1):
-        candidate = (np.sum(excess[:size]) - max_value) / size
-        if excess[size - 1] > candidate:
-            threshold = candidate
-    return np.sign(x) * np.maximum(np.abs(x) - descending[0] - threshold, 0.0)
+    excess = (descending - descending[0]).astype(np.longdouble)
+    thresholds = (np.cumsum(excess) - max_value) / np.arange(1, x.size + 1)
+    below = thresholds[excess > thresholds]
+    return np.sign(x) * np.maximum(np.abs(x) - descending[0] - float(below[-1] if below.size else 0.0), 0.0)
 
 
 def _simplex(x: np.ndarray, total: float) -> np.ndarray:
