@@ -234,8 +234,8 @@ def test_distance_and_norm_are_those_of_float64(case):
 
 @every_case
 def test_axes_choose_the_groups(case):
-    if case.fit:
-        pytest.skip("takes few shapes; its own tests try the axes")
+    if case.fit or case.name == "nm":
+        pytest.skip("takes few shapes, or follows one axis whatever the group; its own tests try the axes")
     w = weights(case, "float32", (3, 4, 5), 2.0)
     constraint = case.constraint
     for axes, order in [

@@ -2,11 +2,12 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, schedules
+from constraints import REGISTRY, Intersection, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
 from tests.suites import fast
@@ -35,14 +36,19 @@ def test_ties_are_kept_by_index_whatever_the_window(dtype, compiled):
         np.testing.assert_array_equal(p.astype(np.float64), oracles.project("nm", w, n=n, m=m))
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 8, 5), (40, 6), (7,), (3, 3, 3, 2)])
+def windows_are_full(p: np.ndarray, along: int, n: int = 2, m: int = 4) -> None:
+    """Whether each window along an axis has n non-zeros, and the rest of it as many as fit."""
+    runs = np.moveaxis(p, along, 0).reshape(p.shape[along], -1)
+    for start in range(0, len(runs), m):
+        window = runs[start : start + m]
+        np.testing.assert_array_equal(np.count_nonzero(window, axis=0), min(n, len(window)))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 5), (40, 6), (7,), (3, 3, 3, 2), (2, 3, 6, 4), (3, 5, 2)])
 def test_every_window_of_the_fan_in_is_full_and_zeros_are_exact(shape):
     w = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     p = NM(n=2, m=4)(w).numpy()
-    columns = p.reshape(-1, shape[-1]) if len(shape) > 1 else p.reshape(-1, 1)
-    for start in range(0, len(columns), 4):
-        window = columns[start : start + 4]
-        np.testing.assert_array_equal(np.count_nonzero(window, axis=0), min(2, len(window)))
+    windows_are_full(p, p.ndim - 2 if p.ndim > 1 else 0)
     np.testing.assert_array_equal(bits(p[p == 0]), 0)
     np.testing.assert_array_equal(p[p != 0], w[p != 0])
 
@@ -110,3 +116,65 @@ def test_large_tensors_keep_the_same_weights(shape, n, m):
         again = NM(n=n, m=m)(w).numpy()
         np.testing.assert_array_equal(bits(again[:, 3]), bits(w[:, 3]))
         np.testing.assert_array_equal(bits(np.delete(again, 3, axis=1)), bits(np.delete(p, 3, axis=1)))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 6, 5), (2, 3, 5, 6_000)], ids=str)
+def test_windows_stay_in_one_tap_whatever_the_group(shape):
+    w = np.random.default_rng(9).standard_normal(shape).astype(np.float32)
+    p = NM()(w).numpy()
+    windows_are_full(p, 2)
+    # All weights in one group, each tap alone, and the inputs named, lead to the same windows.
+    for constraint in (NM(axis=(0, 1, 2, 3)), NM(axis=2), NM(axis=(0, 2)), NM(axis=(0, 1, 2, 3), along=-2)):
+        np.testing.assert_array_equal(bits(constraint(w)), bits(p))
+        assert constraint.distance(p).numpy().max() == 0.0
+    compiled = tf.function(NM(axis=(0, 1, 2, 3)), jit_compile=True)(w)
+    np.testing.assert_array_equal(bits(compiled), bits(p))
+
+
+@pytest.mark.parametrize("size", fast([3, 3_000], 3))
+def test_windows_along_an_axis_in_the_middle_of_a_group(size):
+    w = np.random.default_rng(10).standard_normal((2, 6, 4, size)).astype(np.float32)
+    for axes in ((0, 1, 2), (0, 1, 2, 3), (1, 3)):
+        p = NM(axis=axes, along=1)(w).numpy()
+        windows_are_full(p, 1)
+        np.testing.assert_array_equal(bits(p), bits(NM(axis=1)(w)))
+    w[0, 2, 1, 0] = np.nan
+    again = NM(axis=(1, 2), along=1)(w).numpy()
+    np.testing.assert_array_equal(bits(again[0, :, :, 0]), bits(w[0, :, :, 0]))
+    np.testing.assert_array_equal(bits(again[1:]), bits(p[1:]))
+    np.testing.assert_array_equal(bits(again[:, :, :, 1:]), bits(p[:, :, :, 1:]))
+
+
+def test_a_transposed_convolution_says_where_its_inputs_lie():
+    w = np.random.default_rng(11).standard_normal((3, 3, 5, 8)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"axes \(0, 1, 3\); say along which .* along=3 for a transposed"):
+        NM(axis=(0, 1, 3))(w)
+    constraint = NM(axis=(0, 1, 3), along=3)
+    windows_are_full(constraint(w).numpy(), 3)
+    layer = keras.layers.Conv2DTranspose(5, 3, kernel_constraint=constraint)
+    again = keras.layers.Conv2DTranspose.from_config(layer.get_config()).kernel_constraint
+    assert again == constraint != NM(axis=(0, 1, 3))
+    np.testing.assert_array_equal(bits(again(w)), bits(constraint(w)))
+
+
+def test_an_axis_that_the_group_lacks():
+    with pytest.raises(ValueError, match=r"along=0 is no axis of a group of weights of shape \(4, 6\), .* \(1,\)"):
+        NM(axis=1, along=0)(np.ones((4, 6), np.float32))
+    with pytest.raises(ValueError, match="along=2 is no axis"):
+        NM(along=2)(np.ones((4, 6), np.float32))
+    with pytest.raises(ValueError, match=r"along=\(0, 1\) must be one axis"):
+        NM(along=(0, 1))
+
+
+def test_a_layer_keeps_windows_of_its_input_channels():
+    layer = keras.layers.Conv2D(5, 3, kernel_constraint=NM())
+    layer.build((None, 8, 8, 6))
+    windows_are_full(layer.kernel_constraint(layer.kernel).numpy(), 2)
+
+
+def test_an_intersection_has_the_same_windows():
+    w = 3 * np.random.default_rng(12).standard_normal((3, 3, 6, 5)).astype(np.float32)
+    whole = Intersection((NM(along=2), REGISTRY["maxnorm"](1.0)), axis=(0, 1, 2, 3))
+    p = whole(w).numpy()
+    windows_are_full(p, 2)
+    assert np.linalg.norm(p) <= 1.0

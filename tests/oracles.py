@@ -48,6 +48,7 @@ def project(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **val
     result = np.asarray(w).astype(np.float64)
     if name in matrix_oracles.PROJECTIONS:
         return matrix_oracles.project(name, result, axes, **values)
+    axes = _windowed(name, result, axes)
     for index, group in groups(w, axes):
         result[index] = PROJECTIONS[name](group, **values).reshape(result[index].shape)
     return result
@@ -57,7 +58,13 @@ def violation(name: str, w: np.ndarray, axes: tuple[int, ...] | None = None, **v
     """The largest relative amount by which a group misses the set; 0 when all are feasible."""
     if name in matrix_oracles.VIOLATIONS:
         return matrix_oracles.violation(name, np.asarray(w).astype(np.float64), axes, **values)
+    axes = _windowed(name, np.asarray(w), axes)
     return max((VIOLATIONS[name](group, **values) for _, group in groups(w, axes)), default=0.0)
+
+
+def _windowed(name: str, w: np.ndarray, axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The groups of a set; those of nm are the inputs of one tap and unit, as its windows do not leave them."""
+    return (w.ndim - 2,) if name == "nm" and axes is None and w.ndim > 1 else axes
 
 
 def norms(name: str, w: np.ndarray) -> np.ndarray:
