@@ -32,6 +32,7 @@ class Block(SparseParts):
       Gray, Radford and Kingma, "GPU Kernels for Block-Sparse Weights", 2017.
     """
 
+    matrices: ClassVar[bool] = True
     # Blocks follow one kernel's fan-in and units.
     groupings: ClassVar[tuple[str, ...]] = ("unit",)
 
@@ -47,7 +48,7 @@ class Block(SparseParts):
         assert isinstance(layout, Matrices)
         rows, columns = self.block
         given = f"block={rows},{columns}"
-        if not 2 <= len(layout.shape) <= 4:
+        if not 2 <= len(layout.shape) - len(layout.each) <= 4:
             raise ValueError(f"{given} needs a kernel of rank 2 to 4, not weights of shape {layout.shape}.")
         if layout.size % rows or layout.units % columns:
             raise ValueError(

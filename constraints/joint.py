@@ -21,10 +21,13 @@ class Joint(Constraint):
     `distance`, `norm` and `active` are scalars. NaN or inf anywhere in a group leaves the whole group as it is.
 
     Attributes:
+      matrices: whether a weight's place in its unit matters, so that units that read different inputs, as those of a
+        grouped convolution do, make matrices of their own; else the set is a budget for all units of a kernel.
       axis: axes along which one unit's weights lie. None: all but the last and `each`, a unit's fan-in.
       each: axes whose places have a matrix of their own. None: one matrix.
     """
 
+    matrices: ClassVar[bool] = False
     groupings: ClassVar[tuple[str, ...]] = ("unit", "network", "head", "gate", "row")
 
     each: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)

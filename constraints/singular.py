@@ -65,6 +65,7 @@ class Singular(Joint):
       thin: whether the set has no interior, so that its feasible points have a derivative other than the identity.
     """
 
+    matrices: ClassVar[bool] = True
     thin: ClassVar[bool] = False
     grouping: ClassVar[str] = "tensor"
     groupings: ClassVar[tuple[str, ...]] = ("tensor", "head", "gate")

@@ -206,3 +206,151 @@ def test_a_network_of_units_is_one_budget():
         for value, variable in zip(found.join.split(matrix), found.variables, strict=True):
             assert value.shape == variable.shape
         assert float(tf.reduce_max(found.constraint.distance(matrix))) == 0.0
+
+
+def full_windows(value: np.ndarray, along: int, n: int = 1, m: int = 2) -> None:
+    """Whether each window along an axis has at most n non-zeros of m, and some have as many."""
+    runs = np.moveaxis(value, along, 0).reshape(value.shape[along], -1)
+    counts = [np.count_nonzero(runs[start : start + m], axis=0) for start in range(0, len(runs), m)]
+    assert np.max(counts) == n
+
+
+RECURRENT = [(layers.LSTM(5, name="cell"), (4, 6)), (layers.ConvLSTM1D(2, 3, name="cell"), (4, 5, 6))]
+WINDOWS = [
+    *((layer, shape, "*/kernel", group, -2) for layer, shape in RECURRENT for group in ("unit", "tensor", "gate")),
+    *(
+        (layers.Conv2D(4, 3, name="cell"), (5, 5, 6), "*/kernel", group, -2)
+        for group in ("unit", "tensor", (2,), (2, 3))
+    ),
+    *((layers.Conv2D(4, 3, groups=2), (5, 5, 6), "*/kernel", group, -2) for group in ("unit", "tensor")),
+    *((layers.Conv2DTranspose(4, 3), (5, 5, 6), "*/kernel", group, -1) for group in ("unit", "tensor", (0, 3))),
+    *(
+        (layers.EinsumDense("abc,cde->abde", (None, 3, 2)), (4, 6), "*/kernel", group, 0)
+        for group in ("unit", "tensor")
+    ),
+    *((layers.SeparableConv2D(4, 3), (5, 5, 6), "*/pointwise_kernel", group, -2) for group in ("unit", "tensor")),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "pattern", "group", "along"), WINDOWS)
+def test_windows_run_along_the_inputs_whatever_the_group(layer, shape, pattern, group, along):
+    found = target(network(layer, shape=shape), pattern, group, "nm", n=1, m=2)
+    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    full_windows(projected, along)
+    (by_unit,) = rules.match([RuleSettings("nm", {"n": 1, "m": 2}, (pattern,))], network(layer, shape=shape), TIMELINE)
+    np.testing.assert_array_equal(projected, by_unit.join.split(by_unit.constraint(by_unit.weights()))[0])
+
+
+@pytest.mark.parametrize(("path", "along"), [("query/kernel", 0), ("value/kernel", 0), ("attention_output/kernel", 1)])
+def test_windows_of_a_head_run_along_its_inputs(path, along):
+    found = target(attention(), path, "head", "nm", n=1, m=2)
+    full_windows(found.join.split(found.constraint(found.weights()))[0].numpy(), along)
+
+
+def test_windows_that_a_group_would_cut_or_that_do_not_exist_are_refused():
+    dense, depthwise = network(layers.Dense(6, name="dense")), network(layers.DepthwiseConv1D(2, name="deep"))
+    with pytest.raises(ValueError, match=r"group=1: the windows of nm follow the inputs of `dense/kernel`, its axis 0"):
+        target(dense, "dense/kernel", (1,), "nm")
+    with pytest.raises(ValueError, match="group=row means nothing to nm; it takes unit, tensor, head, gate"):
+        target(dense, "dense/kernel", "row", "nm")
+    for model, path in ((depthwise, "deep/kernel"), (dense, "dense/bias")):
+        with pytest.raises(ValueError, match=f"nm: the units of `{path}` read no more than one input channel"):
+            target(model, path, None, "nm")
+    with pytest.raises(ValueError, match="with_bias: a bias is in no window of nm, as with `dense/kernel`"):
+        rules.match([RuleSettings("nm,maxnorm", {}, ("dense/kernel",), with_bias=True)], dense, TIMELINE)
+
+
+GROUPED = {
+    "conv1d": (layers.Conv1D(4, 2, groups=2), (5, 4), 2),
+    "conv2d": (layers.Conv2D(4, 1, groups=2), (5, 5, 4), 2),
+    "conv3d": (layers.Conv3D(4, 1, groups=2), (3, 3, 3, 4), 2),
+    "depthwise1d": (layers.DepthwiseConv1D(2), (5, 16), 16),
+    "depthwise2d": (layers.DepthwiseConv2D(2, depth_multiplier=2), (5, 5, 8), 8),
+    "separable": (layers.SeparableConv2D(3, 2), (5, 5, 8), 8),
+    "einsum": (layers.EinsumDense("abc,bcd->abd", (3, 2)), (3, 4), 3),
+}
+
+
+@pytest.mark.parametrize("name", ["spectral", "orthogonal", "nuclear", "lowrank"])
+@pytest.mark.parametrize("kind", GROUPED)
+def test_matrices_side_by_side_are_projected_each_alone(name, kind):
+    layer, shape, count = GROUPED[kind]
+    rule = RuleSettings(
+        name, {"rank": 1} if name == "lowrank" else {}, ("kernel", "depthwise_kernel")[kind == "separable" :][:1]
+    )
+    (found,) = rules.match([rule], network(layer, shape=shape), TIMELINE)
+    variable = found.variables[0]
+    variable.assign(2 * np.random.default_rng(1).standard_normal(variable.shape))
+    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    axis = {"einsum": 0, "separable": -2}.get(kind, -2 if "depthwise" in kind else -1)
+    alone = REGISTRY[name](**rule.values)
+    parts = [np.split(value, count, axis=axis) for value in (variable.numpy(), projected)]
+    for part, expected in zip(*parts, strict=True):
+        matrix = np.squeeze(part, axis).reshape(-1, 2) if kind == "einsum" else part.reshape(-1, part.shape[-1])
+        np.testing.assert_allclose(np.ravel(expected), np.ravel(alone(matrix)), atol=1e-5)
+    assert found.num_groups == count
+
+
+def test_isometric_grouped_kernels_stay():
+    for layer, shape in ((layers.Conv2D(4, 1, groups=2), (5, 5, 4)), (layers.DepthwiseConv2D(4), (5, 5, 16))):
+        (found,) = rules.match([RuleSettings("spectral")], network(layer, shape=shape), TIMELINE)
+        value = np.random.default_rng(0).standard_normal(found.variables[0].shape)
+        if isinstance(layer, layers.DepthwiseConv2D):
+            value /= np.sqrt(np.sum(value**2, axis=(0, 1), keepdims=True))
+        else:
+            value = np.tile(np.eye(2), 2)[np.newaxis, np.newaxis]
+        found.variables[0].assign(0.999999 * value)
+        same = found.join.split(found.constraint(found.weights()))[0]
+        np.testing.assert_array_equal(same, found.variables[0].numpy())
+
+
+def test_blocks_do_not_straddle_the_groups_of_a_convolution():
+    model = network(layers.Conv2D(12, 1, groups=2, name="conv"), shape=(5, 5, 8))
+    (found,) = rules.match([RuleSettings("block", {"block": (4, 3)})], model, TIMELINE)
+    found.variables[0].assign(np.random.default_rng(0).standard_normal(found.variables[0].shape))
+    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    halves = [half.reshape(4, 6) for half in np.split(projected, 2, axis=-1)]
+    for half in halves:
+        assert np.count_nonzero(half) == 12
+        assert {np.count_nonzero(half[:, :3]), np.count_nonzero(half[:, 3:])} == {0, 12}
+    with pytest.raises(ValueError, match="block=4,4 does not divide"):
+        rules.match([RuleSettings("block", {"block": (4, 4)})], model, TIMELINE)
+
+
+def test_axes_cannot_name_matrices_that_lie_side_by_side():
+    model = network(layers.Conv2D(4, 1, groups=2, name="conv"), shape=(5, 5, 4))
+    with pytest.raises(ValueError, match="group=0,1,2: `conv/kernel` holds several matrices"):
+        rules.match([RuleSettings("spectral", group=(0, 1, 2))], model, TIMELINE)
+
+
+def test_the_bias_of_an_einsum_whose_units_come_in_another_order():
+    model = network(layers.EinsumDense("abc,cde->abed", (None, 2, 3), bias_axes="ed", name="einsum"), shape=(5, 4))
+    (found,) = rules.match([RuleSettings("maxnorm", {"max_value": 1.0}, with_bias=True)], model, TIMELINE)
+    rng = np.random.default_rng(0)
+    for variable in found.variables:
+        variable.assign(rng.standard_normal(variable.shape))
+    kernel, bias = (variable.numpy().astype(np.float64) for variable in found.variables)
+    length = np.sqrt(np.sum(kernel**2, axis=0) + bias.T**2)
+    np.testing.assert_allclose(norms(found), length.ravel())
+    projected = found.join.split(found.constraint(found.weights()))
+    np.testing.assert_allclose(projected[1], bias * np.minimum(1, 1 / length.T), rtol=1e-6)
+
+
+def test_a_bias_that_several_units_share_is_refused():
+    model = network(layers.EinsumDense("abc,cde->abde", (None, 3, 2), bias_axes="d", name="einsum"), shape=(5, 4))
+    with pytest.raises(ValueError, match=r"with_bias: `einsum/kernel`: its bias_axes='d' leave out e, so that several"):
+        rules.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+
+
+def test_the_bias_of_a_separable_convolution_goes_with_its_second_kernel():
+    model = network(layers.SeparableConv1D(3, 2, name="conv"))
+    first, second = rules.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+    assert (first.names, second.names) == (("conv/depthwise_kernel",), ("conv/pointwise_kernel", "conv/bias"))
+
+
+def test_the_weights_of_one_token_are_its_row_and_a_bias_has_none():
+    inputs = keras.Input((2,), dtype="int32")
+    model = keras.Model(inputs, layers.Embedding(6, 3, name="tokens")(inputs))
+    assert target(model, "embeddings", "row").num_groups == 6
+    with pytest.raises(ValueError, match="group=row: `dense/bias` is no kernel"):
+        target(network(layers.Dense(6, name="dense")), "dense/bias", "row")

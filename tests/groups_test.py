@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import groups
+from trainer import groups, rules
+from trainer.config import RuleSettings
+from trainer.timeline import Timeline
 
 layers = keras.layers
 SIGNAL, IMAGE, VOLUME, SEQUENCE = (5, 4), (5, 5, 4), (3, 3, 3, 2), (3, 4)
@@ -200,3 +202,129 @@ def test_each_variable_comes_once_with_the_layer_that_made_it():
 def test_the_maker_of_a_recurrent_kernel_is_the_cell():
     model = built(layers.TimeDistributed(keras.Sequential([layers.GRU(2)])), (2, 3, 4))
     assert {type(owner) for owner, _ in groups.owners(model)} == {layers.GRUCell}
+
+
+class Tied(layers.Layer):
+    """An output layer that reads the vectors of an embedding: it holds the variable, and with `whole` the layer too."""
+
+    def __init__(self, embedding, whole, **options):
+        super().__init__(**options)
+        if whole:
+            self.embedding = embedding
+        self.kernel = embedding.embeddings
+
+    def call(self, x):
+        return x @ keras.ops.transpose(self.kernel)
+
+
+class Around(layers.Layer):
+    """A layer that keeps another inside, and its kernel as an attribute."""
+
+    def __init__(self, inside, **options):
+        super().__init__(**options)
+        self.inside = inside
+
+    def build(self, shape):
+        if not self.inside.built:
+            self.inside.build(shape)
+        self.kernel = self.inside.kernel
+
+    def call(self, x):
+        return self.inside(x)
+
+
+class Lending(layers.Layer):
+    """A layer that makes a kernel and lets a part of it use it."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 2), name="kernel")
+        self.part = Borrowing(self.kernel)
+
+    def call(self, x):
+        return self.part(x)
+
+
+class Borrowing(layers.Layer):
+    def __init__(self, kernel):
+        super().__init__()
+        self.weight = kernel
+
+    def call(self, x):
+        return x @ self.weight
+
+
+class Eager(keras.Model):
+    """A model with weights of its own, one of them made before it is built, in a layer called twice."""
+
+    def __init__(self):
+        super().__init__(name="eager")
+        self.start = self.add_weight(shape=(3,), name="start")
+        self.dense = layers.Dense(3)
+        self.again = self.dense
+
+    def call(self, x):
+        return self.again(self.dense(x)) + self.start
+
+
+def tokens(*outputs_of) -> keras.Model:
+    """A model of token numbers in several ways."""
+    inputs = keras.Input((3, 2), dtype="int32")
+    return keras.Model(inputs, [output(inputs) for output in outputs_of])
+
+
+def embedded_twice(first: bool) -> keras.Model:
+    embedding = layers.Embedding(10, 4)
+    each = layers.TimeDistributed(embedding)
+    return tokens(*((embedding, each) if first else (each, embedding)))
+
+
+def tied(whole: bool, first: bool) -> keras.Model:
+    embedding = layers.Embedding(10, 4)
+    embedding.build(())
+    output = Tied(embedding, whole)
+    vectors = keras.Input((4,))
+    outputs = [output(vectors), embedding(inputs := keras.Input((3,), dtype="int32"))]
+    return keras.Model([vectors, inputs], outputs if first else outputs[::-1])
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    "build",
+    [embedded_twice, lambda first: tied(False, first), lambda first: tied(True, first)],
+    ids=["in_time_distributed", "tied_variable", "tied_layer"],
+)
+def test_an_embedding_that_another_layer_holds_too_keeps_a_group_for_each_token(build, first):
+    model = build(first)
+    ((owner, _),) = groups.owners(model)
+    assert type(owner) is layers.Embedding
+    (found,) = rules.match([RuleSettings("unitnorm", variables=("embeddings",))], model, Timeline(10, 10))
+    assert found.num_groups == 10
+    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("alone_too", [False, True])
+@pytest.mark.parametrize(
+    ("inside", "axes"), [(layers.DepthwiseConv2D(2), (0, 1)), (layers.Conv2DTranspose(3, 2), (0, 1, 3))]
+)
+def test_a_kernel_that_a_layer_around_holds_too_belongs_to_the_layer_inside(inside, axes, alone_too):
+    inputs = keras.Input((4, 4, 3))
+    outputs = [Around(inside)(inputs)] + ([inside(inputs)] if alone_too else [])
+    for model in (keras.Model(inputs, outputs), keras.Model(inputs, outputs[::-1])):
+        found = {variable.name: (owner, variable) for owner, variable in groups.owners(model)}
+        assert found["kernel"][0] is inside
+        assert groups.fan_in_axes(*found["kernel"]) == axes
+
+
+def test_a_kernel_that_a_part_borrows_belongs_to_the_layer_that_made_it():
+    model = built(Lending(name="lending"), (4,))
+    ((owner, _),) = groups.owners(model)
+    assert type(owner) is Lending
+
+
+def test_weights_of_a_subclassed_model():
+    model = Eager()
+    model(np.ones((1, 3), np.float32))
+    found = {variable.name: owner for owner, variable in groups.owners(model)}
+    assert found["start"] is model
+    assert found["kernel"] is found["bias"] is model.dense

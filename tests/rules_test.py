@@ -227,3 +227,45 @@ def test_a_sparsity_is_spread_over_the_variables_of_its_rule(mlp):
     shares = [target.constraint.sparsity for target in uneven]
     assert len(set(shares)) == 3
     assert sum(size * share for size, share in zip(sizes, shares, strict=True)) == pytest.approx(0.5 * sum(sizes))
+
+
+def twins() -> keras.Model:
+    """Two networks of one builder, whose variables have equal paths."""
+
+    def build() -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="net")
+
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, [keras.Model(inputs, build()(inputs), name=name)(inputs) for name in ("a", "b")])
+
+
+def test_variables_of_equal_paths_are_told_apart_and_numbered():
+    model = twins()
+    assert len({variable.path for variable in model.trainable_variables}) == 2
+    first, second = rules.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+    assert (first.label, second.label) == ("net/dense/kernel", "net/dense/kernel#2")
+    assert second.names == ("net/dense/kernel#2", "net/dense/bias#2")
+    assert first.variables[0] is not second.variables[0]
+    # The order is the model's.
+    assert [id(one.variables[0]) for one in (first, second)] == [id(model.trainable_variables[i]) for i in (0, 2)]
+    (found,) = rules.match([RuleSettings("maxnorm", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+    assert found.variables[0] is second.variables[0]
+    with pytest.raises(ValueError, match="`net/dense/kernel#2` is claimed by rule 1"):
+        rules.match([RuleSettings("maxnorm"), RuleSettings("nonneg", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+
+
+def test_a_model_of_embeddings_only_is_taken_by_default():
+    inputs = keras.Input((3,), dtype="int32")
+    model = keras.Model(inputs, keras.layers.Embedding(10, 4, name="tokens")(inputs))
+    (found,) = rules.match([RuleSettings("unitnorm")], model, TIMELINE)
+    assert (found.label, found.num_groups) == ("tokens/embeddings", 10)
+
+
+def test_a_model_without_kernels_is_told_what_to_do_and_no_flag_that_was_not_given():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.LayerNormalization(name="norm")(inputs))
+    with pytest.raises(
+        ValueError, match=r"takes kernels and embeddings .* name some by .* norm/gamma, norm/beta"
+    ) as error:
+        rules.match([RuleSettings("unitnorm")], model, TIMELINE)
+    assert "--" not in str(error.value)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from constraints import REGISTRY, schedules
 from tests import tiny
-from trainer import targets
+from trainer import kernels, targets
 
 SHAPES = [(4, 3), (2, 2, 3, 5), (6,)]
 
@@ -57,7 +57,10 @@ def test_units_side_by_side_keep_their_norms(axes):
 )
 def test_a_bias_lies_below_its_kernel(shape, axes, bias):
     kernel, below = arrays([shape, bias])
-    join = targets.with_bias(keras.Variable(kernel), axes, keras.Variable(below))
+    units = tuple(axis for axis in range(len(shape)) if axis not in axes)
+    copies = () if len(bias) == len(units) else (None,)
+    lying = kernels.Bias(keras.Variable(kernel), keras.Variable(below), bias, (*copies, *units))
+    join = targets.with_bias(shape, axes, (), lying)
     joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
     size = int(np.prod([shape[axis] for axis in axes]))
     np.testing.assert_array_equal(joined[:size], kernel.reshape(size, -1))
@@ -67,11 +70,28 @@ def test_a_bias_lies_below_its_kernel(shape, axes, bias):
 
 def test_a_bias_below_a_kernel_whose_units_come_first():
     kernel, below = arrays([(3, 3, 5, 2), (5,)])
-    join = targets.with_bias(keras.Variable(kernel), (0, 1, 3), keras.Variable(below))
+    lying = kernels.Bias(keras.Variable(kernel), keras.Variable(below), (5,), (2,))
+    join = targets.with_bias(kernel.shape, (0, 1, 3), (), lying)
     joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
     np.testing.assert_array_equal(joined[:-1], kernel.transpose(0, 1, 3, 2).reshape(-1, 5))
     np.testing.assert_array_equal(joined[-1], below)
     round_trip(join, [kernel, below])
+
+
+def test_biases_lie_below_the_matrices_that_they_belong_to():
+    # Three matrices of 2 by 4; the bias has its axes the other way round, and two copies.
+    kernel, below = arrays([(4, 2, 3), (2, 3, 4)])
+    lying = kernels.Bias(keras.Variable(kernel), keras.Variable(below), (2, 3, 4), (None, 2, 0))
+    join = targets.with_bias(kernel.shape, (1,), (2,), lying)
+    joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
+    np.testing.assert_array_equal(joined[:, :2], kernel.transpose(2, 1, 0))
+    np.testing.assert_array_equal(joined[:, 2:], below.transpose(1, 0, 2))
+    round_trip(join, [kernel, below])
+
+
+def test_variables_of_one_path_are_numbered():
+    variables = [keras.Variable(np.ones(2), name=name) for name in ("a", "b", "a", "a")]
+    assert list(targets.labels(variables).values()) == ["a", "b", "a#2", "a#3"]
 
 
 def test_a_target_counts_its_weights_and_groups():

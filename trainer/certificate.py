@@ -91,7 +91,7 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
         "rule": target.rule,
         "constraint": target.name,
         "path": target.label,
-        "variables": [variable.path for variable in target.variables],
+        "variables": list(target.names),
         "shape": list(target.variables[0].shape) if len(values) == 1 else list(weights.shape),
         "bound": {name: float(value) for name, value in constraint.bounds().items()},
         "groups": target.num_groups,

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import models
 from constraints import REGISTRY, Constraint, measures
-from trainer import batches, data, devices, groups, optimizers, patterns, rules
+from trainer import batches, data, devices, groups, optimizers, patterns, rules, targets
 from trainer.checkpoints import Progress
 from trainer.config import Config
 from trainer.projector import Projector
@@ -122,19 +122,20 @@ def variable_table(experiment: Experiment) -> str:
     """
     now = int(experiment.optimizer.iterations.numpy())
     upcoming = [target for target in experiment.targets if target.end is None or target.end > now]
-    of_variable = {variable.path: target for target in reversed(upcoming) for variable in target.variables}
+    of_variable = {id(variable): target for target in reversed(upcoming) for variable in target.variables}
+    names = targets.labels(experiment.model.trainable_variables)
     rows = []
     for layer, variable in groups.owners(experiment.model):
-        target = of_variable.get(variable.path)
+        target = of_variable.get(id(variable))
         if target is None or len(target.variables) > 1:
             free = REGISTRY["none"](axis=groups.fan_in_axes(layer, variable))
-            rows.append(_row(variable.path, variable.shape, target, free, tf.convert_to_tensor(variable)))
+            rows.append(_row(names[id(variable)], variable.shape, target, free, tf.convert_to_tensor(variable)))
         else:
             constraint = target.constraint.at(now)
-            rows.append(_row(variable.path, variable.shape, target, constraint, target.weights()))
+            rows.append(_row(names[id(variable)], variable.shape, target, constraint, target.weights()))
     for target in upcoming:
         if len(target.variables) > 1:
-            label = " + ".join(variable.path for variable in target.variables[:3])
+            label = " + ".join(target.names[:3])
             label += f" + {len(target.variables) - 3} more" if len(target.variables) > 3 else ""
             weights = target.weights()
             rows.append(_row(f"{target.label}: {label}", weights.shape, target, target.constraint.at(now), weights))
@@ -150,7 +151,7 @@ def rules_table(experiment: Experiment) -> str:
             [
                 str(target.rule),
                 target.name,
-                " + ".join(variable.path for variable in target.variables),
+                " + ".join(target.names),
                 target.grouping,
                 f"{target.num_groups:,}",
                 f"{target.begin:,} to {last if target.end is None else target.end:,}",

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 
 from constraints import Constraint
 from constraints.intersection import Intersection
 from constraints.joint import Joint
-
-# Kernels whose last axis is not the unit. All others (dense, convolutional, recurrent gate by gate) end in their units.
-_FAN_IN: dict[tuple[type, str], tuple[int, ...]] = {
-    # [height, width, channel, multiplier]: a filter sees one channel only.
-    (keras.layers.DepthwiseConv1D, "kernel"): (0,),
-    (keras.layers.DepthwiseConv2D, "kernel"): (0, 1),
-    (keras.layers.SeparableConv1D, "depthwise_kernel"): (0,),
-    (keras.layers.SeparableConv2D, "depthwise_kernel"): (0, 1),
-    # [..., filters, channels]: transposed convolutions store the unit before its inputs.
-    (keras.layers.Conv1DTranspose, "kernel"): (0, 2),
-    (keras.layers.Conv2DTranspose, "kernel"): (0, 1, 3),
-    (keras.layers.Conv3DTranspose, "kernel"): (0, 1, 2, 4),
-    # [token, width]: the unit is a token's whole vector.
-    (keras.layers.Embedding, "embeddings"): (1,),
-}
-
+from constraints.nm import NM
+from trainer import kernels
 
 # Recurrent cells lay the gates' units side by side in the last axis of their weights. By name, as Keras exports no
 # class for the last.
@@ -40,22 +26,67 @@ class Groups:
       view: the shape that the variable is taken in, which may split an axis.
       axes: axes of the view along which the weights of one group lie (one unit's, for a set that joins units).
       each: axes of the view whose places have a matrix of their own, for a set of matrices.
+      along: axis of the view along which windows of consecutive inputs run, for a set that has windows.
     """
 
     view: tuple[int, ...]
     axes: tuple[int, ...]
     each: tuple[int, ...] = ()
+    along: int | None = None
 
 
 def owners(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, keras.Variable]]:
-    """Yields each trainable variable once, with the innermost layer that made it, in the model's order."""
-    made_by = {}
-    # Inner layers come after the layers that hold them, so the last one to claim a variable is its maker.
-    for layer in model._flatten_layers():
-        for variable in layer.trainable_variables:
-            made_by[id(variable)] = layer
+    """Yields each trainable variable once, with the layer that made it, in the model's order.
+
+    Other layers may hold it too: those around its maker, and those that keep it as an attribute, such as an output
+    layer that is tied to an embedding.
+    """
+    holders: dict[int, list[keras.layers.Layer]] = {}
+    for layer in _every_layer(model):
+        for variable in layer.variables:
+            holders.setdefault(id(variable), []).append(layer)
     for variable in model.trainable_variables:
-        yield made_by[id(variable)], variable
+        yield _maker(variable, holders[id(variable)]), variable
+
+
+def _maker(variable: keras.Variable, holders: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
+    """The layer whose scope stands in the variable's path, else the first that no other holder is part of."""
+    *scope, _ = variable.path.split("/")
+    for layer in holders:
+        if scope and layer.path == "/".join(scope):
+            return layer
+    # A weight added before `build` has another scope, which still ends in its layer's name.
+    innermost = [layer for layer in holders if not any(part in holders for part in _parts(layer))]
+    named = [layer for layer in (*innermost, *holders) if scope and layer.name == scope[-1]]
+    return (named or innermost)[0]
+
+
+# Keras has no public names for the next three, which have stood since its first release 3.
+
+
+def _every_layer(model: keras.Model) -> list[keras.layers.Layer]:
+    """The model and all layers in it, each once."""
+    return list(model._flatten_layers())
+
+
+def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """All layers within a layer."""
+    return list(layer._flatten_layers(include_self=False))
+
+
+def attention_heads(model: keras.Model) -> dict[int, int]:
+    """Where attention layers keep their heads: id of a variable -> the axis of its heads."""
+    axes = {}
+    for layer in _every_layer(model):
+        for name in ("_query_dense", "_key_dense", "_value_dense", "_gate_dense", "_output_dense"):
+            dense = getattr(layer, name, None)
+            if not isinstance(dense, keras.layers.EinsumDense):
+                continue
+            # [width, heads, length] and [heads, length] in, [heads, length, width] out, whose bias belongs to no head.
+            axes[id(dense.kernel)] = 0 if name == "_output_dense" else 1
+            if dense.bias is not None and name != "_output_dense":
+                axes[id(dense.bias)] = 0
+    return axes
 
 
 def fan_in_axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[int, ...]:
@@ -69,22 +100,7 @@ def fan_in_axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[in
       Axes of the variable; a group is the weights that differ in these axes only. A vector is one
       group, and so is a bias of any rank.
     """
-    rank = len(variable.shape)
-    if rank <= 1 or variable.name == "bias":
-        return tuple(range(rank))
-    if isinstance(layer, keras.layers.EinsumDense) and variable.name == "kernel":
-        return _contracted(layer.equation)
-    for (kind, name), axes in _FAN_IN.items():
-        if isinstance(layer, kind) and variable.name == name:
-            return axes
-    return tuple(range(rank - 1))
-
-
-def _contracted(equation: str) -> tuple[int, ...]:
-    """Axes of an einsum's second operand that its output lacks: those a unit sums over ("abc,cde->abde": axis 0)."""
-    operands, output = equation.replace(" ", "").split("->")
-    kernel = operands.split(",")[1].replace("...", "")
-    return tuple(axis for axis, letter in enumerate(kernel) if letter not in output)
+    return kernels.axes_of(layer, variable).fan_in
 
 
 def grouped(
@@ -93,6 +109,7 @@ def grouped(
     grouping: str | tuple[int, ...],
     constraint: Constraint,
     heads: dict[int, int],
+    label: str,
 ) -> Groups:
     """The groups of a variable by their name.
 
@@ -104,75 +121,119 @@ def grouped(
       constraint: what the groups are for: a set that joins units takes the groups as its units, a set of matrices as
         matrices of their own.
       heads: see `attention_heads`.
+      label: what messages call the variable.
 
     Raises:
-      ValueError: the variable has no such groups.
+      ValueError: the variable has no such groups, or the constraint cannot be told for them.
     """
+    axes = kernels.axes_of(layer, variable)
+    if _has(constraint, NM):
+        return _with_windows(_grouped(axes, layer, variable, grouping, constraint, heads, label), axes, grouping, label)
+    return _grouped(axes, layer, variable, grouping, constraint, heads, label)
+
+
+def _grouped(
+    axes: kernels.Axes,
+    layer: keras.layers.Layer,
+    variable: keras.Variable,
+    grouping: str | tuple[int, ...],
+    constraint: Constraint,
+    heads: dict[int, int],
+    label: str,
+) -> Groups:
     shape = tuple(variable.shape)
-    rank, fan_in = len(shape), fan_in_axes(layer, variable)
-    everything = tuple(range(rank))
-    matrices = joins_units(constraint) and "tensor" in constraint.groupings
+    matrices = any(isinstance(part, Joint) and part.matrices for part in _sets(constraint))
     if isinstance(grouping, tuple):
-        outside = [axis for axis in grouping if not -rank <= axis < rank]
-        if outside:
-            raise ValueError(
-                f"group={','.join(map(str, grouping))}: axis {outside[0]} does not exist in `{variable.path}` of shape "
-                f"{shape}; use {-rank} to {rank - 1}."
-            )
-        return Groups(shape, tuple(sorted(axis % rank for axis in grouping)))
+        return _by_axes(axes, shape, grouping, matrices, label)
     if grouping == "unit" or (grouping == "tensor" and matrices):
-        return Groups(shape, fan_in)
+        return Groups(axes.view, axes.fan_in, axes.blocks if matrices else ())
     if grouping == "element":
         return Groups(shape, ())
     if grouping == "row":
-        return Groups(shape, tuple(axis for axis in everything if axis not in fan_in))
+        if axes.row is None:
+            raise ValueError(
+                f"group=row: `{label}` is no kernel, so no input's weights can be told apart; narrow `variables` to "
+                "kernels."
+            )
+        return Groups(axes.view, axes.row)
     if grouping in ("head", "gate"):
-        view, apart = _apart(layer, variable, grouping, heads)
+        view, apart = _apart(layer, variable, grouping, heads, label)
         if matrices:
             # Of a matrix of units that a variable holds side by side, or that a head contributes to.
-            inside = fan_in_axes(layer, variable)
+            inside = axes.fan_in if axes.row is not None else tuple(range(len(view)))
             return Groups(view, tuple(axis for axis in inside if axis != apart), (apart,))
         return Groups(view, tuple(axis for axis in range(len(view)) if axis != apart))
-    return Groups(shape, everything)
+    return Groups(axes.view, tuple(range(len(axes.view))))
+
+
+def _by_axes(
+    axes: kernels.Axes, shape: tuple[int, ...], grouping: tuple[int, ...], matrices: bool, label: str
+) -> Groups:
+    """Groups by the axes themselves."""
+    rank = len(shape)
+    written = f"group={','.join(map(str, grouping))}"
+    outside = [axis for axis in grouping if not -rank <= axis < rank]
+    if outside:
+        raise ValueError(
+            f"{written}: axis {outside[0]} does not exist in `{label}` of shape {shape}; use {-rank} to {rank - 1}."
+        )
+    if matrices and axes.blocks:
+        raise ValueError(
+            f"{written}: `{label}` holds several matrices, one for each group of its channels, which axes cannot "
+            "tell apart; leave `group` out."
+        )
+    return Groups(shape, tuple(sorted(axis % rank for axis in grouping)))
+
+
+def _with_windows(groups: Groups, axes: kernels.Axes, grouping: str | tuple[int, ...], label: str) -> Groups:
+    """The groups with the axis of their windows, which follow a unit's inputs whatever the group."""
+    if axes.inputs is None:
+        raise ValueError(
+            f"nm: the units of `{label}` read no more than one input channel, so there are no windows of several; "
+            "narrow `variables` to other kernels."
+        )
+    if axes.inputs not in groups.axes:
+        shown = grouping if isinstance(grouping, str) else ",".join(map(str, grouping))
+        raise ValueError(
+            f"group={shown}: the windows of nm follow the inputs of `{label}`, its axis {axes.inputs}, which its "
+            "groups cut apart; use group=unit, or axes with that one."
+        )
+    return dataclasses.replace(groups, along=axes.inputs)
+
+
+def _sets(constraint: Constraint) -> tuple[Constraint, ...]:
+    return constraint.parts if isinstance(constraint, Intersection) else (constraint,)
+
+
+def _has(constraint: Constraint, kind: type[Constraint]) -> bool:
+    return any(isinstance(part, kind) for part in _sets(constraint))
 
 
 def joins_units(constraint: Constraint) -> bool:
     """Whether the constraint, or one of several sets, holds for all units of a kernel together."""
-    parts = constraint.parts if isinstance(constraint, Intersection) else (constraint,)
-    return any(isinstance(part, Joint) for part in parts)
+    return _has(constraint, Joint)
 
 
-def attention_heads(model: keras.Model) -> dict[int, int]:
-    """Where attention layers keep their heads: id of a variable -> the axis of its heads."""
-    axes = {}
-    for layer in model._flatten_layers():
-        # What they share of public names is nothing; these have stood since the first Keras 3.
-        for name in ("_query_dense", "_key_dense", "_value_dense", "_output_dense"):
-            dense = getattr(layer, name, None)
-            if not isinstance(dense, keras.layers.EinsumDense):
-                continue
-            # [width, heads, length] and [heads, length] in, [heads, length, width] out, whose bias belongs to no head.
-            axes[id(dense.kernel)] = 0 if name == "_output_dense" else 1
-            if dense.bias is not None and name != "_output_dense":
-                axes[id(dense.bias)] = 0
-    return axes
+def has_windows(constraint: Constraint) -> bool:
+    """Whether the constraint, or one of several sets, counts weights in windows of consecutive inputs."""
+    return _has(constraint, NM)
 
 
 def _apart(
-    layer: keras.layers.Layer, variable: keras.Variable, grouping: str, heads: dict[int, int]
+    layer: keras.layers.Layer, variable: keras.Variable, grouping: str, heads: dict[int, int], label: str
 ) -> tuple[tuple[int, ...], int]:
     """The view in which heads or gates have an axis of their own, and that axis."""
     shape = tuple(variable.shape)
     if grouping == "head":
         if id(variable) not in heads:
             raise ValueError(
-                f"group=head: `{variable.path}` has no attention heads; narrow `variables` to the query, key, "
+                f"group=head: `{label}` has no attention heads; narrow `variables` to the query, key, "
                 "value and attention_output of attention layers."
             )
         return shape, heads[id(variable)]
     gates = next((_GATES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _GATES), None)
     if gates is None:
         raise ValueError(
-            f"group=gate: `{variable.path}` has no gates; narrow `variables` to the kernels of lstm and gru layers."
+            f"group=gate: `{label}` has no gates; narrow `variables` to the kernels of lstm and gru layers."
         )
     return (*shape[:-1], gates, shape[-1] // gates), len(shape) - 1

@@ -16,12 +16,14 @@ from constraints import Constraint, numerics, schedules
 from constraints.intersection import Intersection
 from constraints.joint import Joint
 from constraints.mask import Mask
-from trainer import groups, spread, targets
+from constraints.nm import NM
+from trainer import groups, kernels, spread, targets
 from trainer.config import RuleSettings, ScheduleSettings
 from trainer.targets import Target
 from trainer.timeline import Timeline
 
-KERNELS = ("*kernel", "embeddings")
+# What a rule takes unless it names variables.
+KERNELS = ("*kernel", "*embeddings")
 
 # Steps, over a run, at which sets with schedules are seen to have a point in common.
 _LOOKS = 21
@@ -46,11 +48,12 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
     """
     owned = list(groups.owners(model))
     heads = groups.attention_heads(model)
-    order = {variable.path: place for place, (_, variable) in enumerate(owned)}
+    names = targets.labels([variable for _, variable in owned])
+    order = {id(variable): place for place, (_, variable) in enumerate(owned)}
     made: list[Target] = []
     for number, rule in enumerate(rules, start=1):
         try:
-            for target in _targets(number, rule, owned, heads, timeline, several=len(rules) > 1):
+            for target in _targets(number, rule, owned, names, heads, timeline, several=len(rules) > 1):
                 _check_unclaimed(target, made)
                 made.append(target)
         except ValueError as error:
@@ -59,7 +62,7 @@ def match(rules: Sequence[RuleSettings], model: keras.Model, timeline: Timeline)
             if not where and message.partition("=")[0] in rule.values:
                 message = f"--{message}"  # As it was written: a hyperparameter does not know that it came from a flag.
             raise ValueError(f"{where} ({rule.constraint}): {message}" if where else message) from None
-    return sorted(made, key=lambda target: (order[target.variables[0].path], target.begin))
+    return sorted(made, key=lambda target: (order[id(target.variables[0])], target.begin))
 
 
 def build_constraint(rule: RuleSettings, timeline: Timeline) -> Constraint:
@@ -96,11 +99,17 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def _targets(
-    number: int, rule: RuleSettings, owned: Sequence[Owned], heads: dict[int, int], timeline: Timeline, several: bool
+    number: int,
+    rule: RuleSettings,
+    owned: Sequence[Owned],
+    names: dict[int, str],
+    heads: dict[int, int],
+    timeline: Timeline,
+    several: bool,
 ) -> list[Target]:
     """The targets of one rule."""
     constraint = build_constraint(rule, timeline)
-    claimed = _matched(rule, owned)
+    claimed = _matched(rule, owned, names)
     grouping = rule.group or constraint.grouping
     if isinstance(grouping, str) and grouping not in constraint.groupings:
         raise ValueError(
@@ -129,6 +138,7 @@ def _targets(
             name=rule.constraint,
             label=label,
             variables=tuple(variables),
+            names=tuple(names[id(variable)] for variable in variables),
             join=join,
             constraint=placed,
             project_every=rule.project_every,
@@ -148,15 +158,16 @@ def _targets(
     budgets = spread.shares(rule, constraint, [variable for _, variable in claimed])
     made = []
     for (layer, variable), budget in zip(claimed, budgets, strict=True):
-        own = groups.grouped(layer, variable, grouping, budget, heads)
-        bias = _bias(layer, variable) if rule.with_bias else None
+        label = names[id(variable)]
+        own = groups.grouped(layer, variable, grouping, budget, heads, label)
+        bias = _bias(layer, variable, budget, label) if rule.with_bias else None
         if bias is None:
-            placed = _placed(budget, own.axes, own.each)
             join = targets.alone(own.view, tuple(variable.shape))
-            made.append(target(variable.path, [variable], join, placed))
+            made.append(target(label, [variable], join, _placed(budget, own)))
         else:
-            join = targets.with_bias(variable, own.axes, bias)
-            made.append(target(variable.path, [variable, bias], join, _placed(budget, (0,))))
+            join = targets.with_bias(own.view, own.axes, own.each, bias)
+            joined = groups.Groups((), (1,), (0,)) if own.each else groups.Groups((), (0,))
+            made.append(target(label, [variable, bias.variable], join, _placed(budget, joined)))
     if rule.with_bias and all(len(one.variables) == 1 for one in made):
         raise ValueError(f"with_bias: none of {', '.join(one.label for one in made)} has a bias; leave with_bias out.")
     return made
@@ -168,20 +179,26 @@ def _network(constraint: Constraint, claimed: Sequence[Owned]) -> tuple[list[ker
     shapes = [tuple(variable.shape) for variable in variables]
     if groups.joins_units(constraint):
         axes = [groups.fan_in_axes(layer, variable) for layer, variable in claimed]
-        return variables, targets.side_by_side(shapes, axes), _placed(constraint, (0,))
+        return variables, targets.side_by_side(shapes, axes), _placed(constraint, groups.Groups((), (0,)))
     return variables, targets.flat(shapes), constraint
 
 
-def _bias(layer: keras.layers.Layer, kernel: keras.Variable) -> keras.Variable | None:
+def _bias(layer: keras.layers.Layer, kernel: keras.Variable, constraint: Constraint, label: str) -> kernels.Bias | None:
     """The bias of a layer's units, for the kernel that brings the layer's input to them."""
-    bias = getattr(layer, "bias", None)
-    return bias if bias is not None and kernel.name == "kernel" else None
+    try:
+        bias = kernels.bias_of(layer, kernel)
+    except ValueError as error:
+        raise ValueError(f"with_bias: `{label}`: {error}; narrow `variables`, or leave with_bias out.") from None
+    if bias is not None and groups.has_windows(constraint):
+        raise ValueError(f"with_bias: a bias is in no window of nm, as with `{label}`; leave with_bias out.")
+    return bias
 
 
 def _check_unclaimed(target: Target, earlier: Sequence[Target]) -> None:
     """Raises ValueError where another rule holds for the same variable at the same time."""
     for other in earlier:
-        both = {variable.path for variable in target.variables} & {variable.path for variable in other.variables}
+        others = {id(variable) for variable in other.variables}
+        both = [name for name, one in zip(target.names, target.variables, strict=True) if id(one) in others]
         apart = (other.end is not None and other.end <= target.begin) or (
             target.end is not None and target.end <= other.begin
         )
@@ -193,7 +210,7 @@ def _check_unclaimed(target: Target, earlier: Sequence[Target]) -> None:
             )
 
 
-def _matched(rule: RuleSettings, owned: Sequence[Owned]) -> list[Owned]:
+def _matched(rule: RuleSettings, owned: Sequence[Owned], names: dict[int, str]) -> list[Owned]:
     typed = [pair for pair in owned if _is_of_type(pair[0], rule.layer_type)]
     if not typed:
         kinds = ", ".join(sorted({type(layer).__name__ for layer, _ in owned}))
@@ -201,14 +218,24 @@ def _matched(rule: RuleSettings, owned: Sequence[Owned]) -> list[Owned]:
             f"{rule.written('layer_type', ','.join(rule.layer_type))} matches no layer with trainable weights; "
             f"they are {kinds}."
         )
-    for pattern in rule.variables or KERNELS[:1]:
-        if not any(matches(variable.path, pattern) for _, variable in typed):
-            paths = ", ".join(variable.path for _, variable in typed)
+
+    def taken(pattern: str) -> list[Owned]:
+        return [pair for pair in typed if matches(pair[1].path, pattern) or matches(names[id(pair[1])], pattern)]
+
+    found = {pattern: taken(pattern) for pattern in rule.variables or KERNELS}
+    paths = ", ".join(names[id(variable)] for _, variable in typed)
+    for pattern in rule.variables:
+        if not found[pattern]:
             raise ValueError(
                 f"{rule.written('variables', pattern)} matches no trainable variable; the paths are {paths}."
             )
-    patterns = rule.variables or KERNELS
-    return [pair for pair in typed if any(matches(pair[1].path, pattern) for pattern in patterns)]
+    chosen = {id(variable) for pairs in found.values() for _, variable in pairs}
+    if not chosen:
+        raise ValueError(
+            "A rule takes kernels and embeddings unless it names others, and there are none among the trainable "
+            f"variables; name some by `variables`. The paths are {paths}."
+        )
+    return [pair for pair in typed if id(pair[1]) in chosen]
 
 
 def _is_of_type(layer: keras.layers.Layer, names: Sequence[str]) -> bool:
@@ -227,13 +254,15 @@ def _values_of(name: str, rule: RuleSettings) -> dict[str, Any]:
     }
 
 
-def _placed(constraint: Any, axes: tuple[int, ...] | None, each: tuple[int, ...] = ()) -> Constraint:
+def _placed(constraint: Any, own: groups.Groups) -> Constraint:
     """The constraint with its groups; several sets share them."""
     if isinstance(constraint, Intersection):
-        parts = tuple(_placed(part, None, each) for part in constraint.parts)
-        return dataclasses.replace(constraint, parts=parts, axis=axes)
-    own = {"each": each} if each and isinstance(constraint, Joint) else {}
-    return dataclasses.replace(constraint, axis=axes, **own)
+        parts = tuple(dataclasses.replace(_placed(part, own), axis=None) for part in constraint.parts)
+        return dataclasses.replace(constraint, parts=parts, axis=own.axes)
+    options: dict[str, Any] = {"each": own.each} if own.each and isinstance(constraint, Joint) else {}
+    if isinstance(constraint, NM):
+        options["along"] = own.along
+    return dataclasses.replace(constraint, axis=own.axes, **options)
 
 
 def _keeping(constraint: Any, pattern: tf.Variable) -> Constraint:

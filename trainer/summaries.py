@@ -58,7 +58,9 @@ class Summaries:
         self._failed = False
         self._targets = targets
         # A variable may be under several rules, one after the other.
-        self._variables = {variable.path: variable for target in targets for variable in target.variables}
+        self._variables = {
+            name: variable for target in targets for name, variable in zip(target.names, target.variables, strict=True)
+        }
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def begin(self, settings: Mapping[str, bool | int | float | str], card: str) -> None:
@@ -112,7 +114,7 @@ class Summaries:
             path = target.label
             if len(target.variables) == 1:
                 # Measured in the compiled step already; counting again would copy the weights to the host.
-                nonzeros[target.variables[0].path] = round((1.0 - float(row[MEASURES.index("sparsity")])) * target.size)
+                nonzeros[target.names[0]] = round((1.0 - float(row[MEASURES.index("sparsity")])) * target.size)
             for name, number in zip(MEASURES, row, strict=False):
                 if name == "residual" and not isinstance(target.constraint, Intersection):
                     continue
@@ -120,7 +122,7 @@ class Summaries:
             for i, field in enumerate(target.constraint.bounds()):
                 values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
             if len(target.variables) > 1:
-                counted = {one.path: _nonzeros(one) for one in target.variables}
+                counted = {name: _nonzeros(self._variables[name]) for name in target.names}
                 values |= {f"sparsity/{path}": 1.0 - count / self._size(path) for path, count in counted.items()}
                 nonzeros |= counted
         return values | self._total_sparsity(nonzeros)

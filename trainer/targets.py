@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from constraints import Constraint
+from trainer.kernels import Bias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Target:
     Attributes:
       rule: number of the rule, from 1.
       name: the constraint's key in the registry; several are joined by +.
-      label: what tables and tags call it: its variable's path, or what joins several.
+      label: what tables and tags call it: its variable's name, or what joins several.
       variables: trainable variables of the model.
       join: how their weights become the tensor that the constraint takes.
       constraint: the set, its groups those of that tensor, its hyperparameters numbers or functions of the step.
+      names: what messages, tables and tags call each variable, see `labels`; by default their paths.
       project_every: steps between projections.
       rate: share of the way to the projection.
       begin: the first step the rule holds at.
@@ -55,6 +57,7 @@ class Target:
     variables: tuple[keras.Variable, ...]
     join: Join
     constraint: Constraint
+    names: tuple[str, ...] = ()
     project_every: int = 1
     rate: float = 1.0
     begin: int = 0
@@ -64,6 +67,10 @@ class Target:
     pattern: tf.Variable | None = None
     pattern_step: int | None = None
     carried: tf.Variable | None = None
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", tuple(variable.path for variable in self.variables))
 
     @property
     def size(self) -> int:
@@ -96,6 +103,20 @@ class Target:
         return self.begin == 0 and self.end is None
 
 
+def labels(variables: Sequence[keras.Variable]) -> dict[int, str]:
+    """What messages, tables and tags call variables: id of each -> its path.
+
+    Keras lets several variables have one path, as two networks of one builder do; those after the first are numbered,
+    as in `PATH#2`.
+    """
+    counts: dict[str, int] = {}
+    found = {}
+    for variable in variables:
+        number = counts[variable.path] = counts.get(variable.path, 0) + 1
+        found[id(variable)] = variable.path if number == 1 else f"{variable.path}#{number}"
+    return found
+
+
 def alone(view: tuple[int, ...], shape: tuple[int, ...]) -> Join:
     """One variable, taken in the shape `view`."""
     if view == shape:
@@ -103,29 +124,42 @@ def alone(view: tuple[int, ...], shape: tuple[int, ...]) -> Join:
     return Join(lambda tensors: tf.reshape(tensors[0], view), lambda joined: [tf.reshape(joined, shape)])
 
 
-def with_bias(kernel: keras.Variable, axes: tuple[int, ...], bias: keras.Variable) -> Join:
+def with_bias(view: tuple[int, ...], axes: tuple[int, ...], each: tuple[int, ...], bias: Bias) -> Join:
     """A kernel as a matrix [fan-in, units] over its bias: a unit's column ends in what is added to it.
 
     Args:
-      kernel: the kernel.
-      axes: its fan-in axes.
-      bias: as many weights as there are units, or that many several times over.
+      view: the shape that the kernel is taken in.
+      axes: axes of the view along which the weights of one group lie.
+      each: axes of the view whose places have a matrix of their own; if there are any, the result is [matrices, fan-in
+        and bias, units].
+      bias: the bias and where its units lie, see `trainer.kernels`.
     """
-    shape = tuple(kernel.shape)
-    others = tuple(axis for axis in range(len(shape)) if axis not in axes)
-    order = (*axes, *others)
-    back = tuple(order.index(axis) for axis in range(len(shape)))
-    size = math.prod(shape[axis] for axis in axes)
+    rest = tuple(axis for axis in range(len(view)) if axis not in axes + each)
+    order = (*each, *axes, *rest)
+    size, units = (math.prod(view[axis] for axis in some) for some in (axes, rest))
+    shape = [math.prod(view[axis] for axis in each)] if each else []
+    inside = [place for place, axis in enumerate(bias.axes) if axis is None or axis in axes]
+    below = [*map(bias.axes.index, each), *inside, *map(bias.axes.index, rest)]
+    rows = math.prod(bias.shape[place] for place in inside)
+    kernel_shape, bias_shape = bias.kernel.shape, tuple(bias.variable.shape)
 
     def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-        matrix = tf.reshape(tf.transpose(tensors[0], order), [size, -1])
-        return tf.concat([matrix, tf.reshape(tensors[1], [-1, matrix.shape[1]])], axis=0)
+        top = tf.reshape(tf.transpose(tf.reshape(tensors[0], view), order), [*shape, size, units])
+        bottom = tf.reshape(tf.transpose(tf.reshape(tensors[1], bias.shape), below), [*shape, rows, units])
+        return tf.concat([top, bottom], axis=-2)
 
     def split(joined: tf.Tensor) -> list[tf.Tensor]:
-        top = tf.reshape(joined[:size], [shape[axis] for axis in order])
-        return [tf.transpose(top, back), tf.reshape(joined[size:], bias.shape)]
+        top, bottom = tf.split(joined, [size, rows], axis=-2)
+        kernel = _turned_back(top, [view[axis] for axis in order], order)
+        added = _turned_back(bottom, [bias.shape[place] for place in below], below)
+        return [tf.reshape(kernel, kernel_shape), tf.reshape(added, bias_shape)]
 
     return Join(join, split)
+
+
+def _turned_back(x: tf.Tensor, shape: Sequence[int], order: Sequence[int]) -> tf.Tensor:
+    """Undoes a transpose to `order`, whose result had `shape` before it was reshaped to x."""
+    return tf.transpose(tf.reshape(x, shape), [order.index(axis) for axis in range(len(order))])
 
 
 def flat(shapes: Sequence[tuple[int, ...]]) -> Join:
@@ -162,10 +196,7 @@ def side_by_side(shapes: Sequence[tuple[int, ...]], axes: Sequence[tuple[int, ..
         return tf.concat(columns, axis=1)
 
     def split(joined: tf.Tensor) -> list[tf.Tensor]:
-        tensors = []
-        for part, shape, order, size in zip(tf.split(joined, units, axis=1), shapes, orders, sizes, strict=True):
-            matrix = tf.reshape(part[:size], [shape[axis] for axis in order])
-            tensors.append(tf.transpose(matrix, [order.index(axis) for axis in range(len(shape))]))
-        return tensors
+        parts = zip(tf.split(joined, units, axis=1), shapes, orders, sizes, strict=True)
+        return [_turned_back(part[:size], [shape[axis] for axis in order], order) for part, shape, order, size in parts]
 
     return Join(join, split)
