@@ -18,12 +18,15 @@ MEASURES = ("sparsity", "norm_mean", "norm_max", "distance", "active", "residual
 class Projector:
     """Moves each target's weights to the nearest feasible point.
 
+    A rule projects every so many steps, and at the first step it holds at. At the last one it projects whatever its
+    interval, and fully whatever its rate, so that a run ends feasible and a later rule finds what this one promised.
+
     Everything here is a function of the step and of a replica's own copy of the weights. The copies are equal and the
     projections deterministic, so the copies stay equal without a word between replicas.
 
     Args:
       targets: the variables and their rules.
-      total_steps: the last step; it always projects, and fully, so that a run ends feasible.
+      total_steps: the last step of the run.
       slots: the optimizer's state, for rules that change it.
       learning_rate: a function of the step, which proximal maps are stepped by.
     """
@@ -52,6 +55,7 @@ class Projector:
             weights = target.weights()
             nearest = target.constraint.at(step).projected(weights)
             _assign(target, nearest if target.always else tf.where(target.holds(step), nearest, weights))
+        self._remember(step)
 
     def project(self, step: tf.Tensor, measure: tf.Tensor) -> tf.Tensor:
         """Projects the variables that are due.
@@ -63,12 +67,11 @@ class Projector:
         Returns:
           float64 [`num_rows()`, `width()`]: each target's `MEASURES` and then its bounds, zeros when not measured.
         """
-        last = tf.equal(step, self._total_steps)
         pairs = []
         for target in self._measured:
             before = after = target.weights()
             if target.name != "none":
-                after = self._projected(target, before, step, last)
+                after = self._projected(target, before, step)
                 _assign(target, after)
             pairs.append((before, after))
         self._remember(step)
@@ -82,7 +85,9 @@ class Projector:
         """Length of a row of measures."""
         return len(MEASURES) + max((len(target.constraint.bounds()) for target in self._measured), default=0)
 
-    def _projected(self, target: Target, before: tf.Tensor, step: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    def _projected(self, target: Target, before: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        last = tf.equal(step, target.last(self._total_steps))
+
         def move() -> tf.Tensor:
             constraint = self._at(target, step)
             after = self._nearest(target, constraint, before)
@@ -98,7 +103,7 @@ class Projector:
 
         if target.project_every == 1 and target.always:
             return move()
-        due = tf.equal(step % target.project_every, 0) | last
+        due = tf.equal(step % target.project_every, 0) | tf.equal(step, target.begin) | last
         return tf.cond(due & target.holds(step), move, lambda: before)
 
     def _nearest(self, target: Target, constraint: Constraint, weights: tf.Tensor) -> tf.Tensor:
@@ -116,8 +121,11 @@ class Projector:
             return constraint
         # The optimizer counted this step already when the rate it used is asked for.
         rate = tf.cast(self._learning_rate(step - 1), tf.float64)
-        steps = tf.cast((step - 1) % target.project_every + 1, tf.float64)
-        return constraint.stepped(rate * steps * target.rate)
+        steps = (step - 1) % target.project_every + 1
+        if target.begin > 0:
+            # The rule's first step is one of its turns, and none of the steps before it counts.
+            steps = tf.minimum(steps, tf.maximum(step - target.begin, 1))
+        return constraint.stepped(rate * tf.cast(steps, tf.float64) * target.rate)
 
     def _remember(self, step: tf.Tensor) -> None:
         """Takes the zeros that a later rule is to keep, as the rules before it left them."""

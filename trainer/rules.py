@@ -149,7 +149,7 @@ def _targets(
             grouping=grouping if isinstance(grouping, str) else ",".join(map(str, grouping)),
             pattern=pattern,
             # What the rules before it left, if there is a step before it, and no other run to take it from.
-            pattern_step=begin - 1 if begin > 1 and rule.pattern_from is None else None,
+            pattern_step=begin - 1 if begin > 0 and rule.pattern_from is None else None,
             carried=carried,
         )
 

@@ -97,6 +97,10 @@ class Target:
         begun = step >= self.begin
         return begun if self.end is None else begun & (step < self.end)
 
+    def last(self, total_steps: int) -> int:
+        """The last step the rule holds at, in a run of so many."""
+        return total_steps if self.end is None else self.end - 1
+
     @property
     def always(self) -> bool:
         """Whether the rule holds from the first step to the last."""
