@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import experiment_test, processes, resume_test, tensorboard_data, tiny
 from trainer import manifest as manifests
@@ -241,14 +242,14 @@ def test_a_writer_that_fails_is_said_once(tmp_path):
         writer.scalars("train", step, {"loss": 0.5})
         writer.evaluation(step, {"loss": 0.5})
         writer.histograms(step)
-        writer.flush()
+        writer.look()
     writer.end(2, True)
     writer.close()
     assert len(said) == 1
     assert said[0].startswith(f"warning: event files in {tmp_path / 'file'} cannot be written: ")
     assert "{{" not in said[0]
     assert "[Op" not in said[0]
-    assert "is not a directory" in said[0]
+    assert "ot a directory" in said[0]
     assert writer.measures(0, np.zeros((len(parts.targets), 9)))
 
 
@@ -256,11 +257,11 @@ def test_a_folder_that_is_gone_is_said_once(tmp_path):
     said: list[str] = []
     writer = summaries.Summaries(tmp_path, [], said.append)
     writer.scalars("train", 1, {"loss": 0.5})
-    writer.flush()
+    writer.look()
     assert said == []
     shutil.rmtree(tmp_path / "train")
     for _ in range(3):
-        writer.flush()
+        writer.look()
     assert len(said) == 1
     assert "No such file or directory" in said[0]
 
@@ -275,7 +276,7 @@ def test_event_files_that_cannot_be_rewound_are_said_and_left_alone(tmp_path, mo
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(summaries.tf.io, "TFRecordWriter", full)
+    monkeypatch.setattr(tf.io, "TFRecordWriter", full)
     again = summaries.Summaries(tmp_path, [], said.append)
     again.rewind(0)
     again.scalars("train", 1, {"loss": 0.5})

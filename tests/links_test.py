@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests import processes
-from trainer import rundir, summaries
+from trainer import event_files, rundir, summaries
 from trainer.config import Config
 
 LINKS = [
@@ -120,7 +120,7 @@ def test_event_files_are_not_rewound_through_a_link(tmp_path):
     writer.close()
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "train" / "rewound.new").symlink_to(tmp_path / "precious")
-    summaries.rewind(tmp_path, 5)
+    event_files.rewind(tmp_path, 5)
     assert (tmp_path / "precious").read_text() == "mine"
 
 

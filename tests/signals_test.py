@@ -30,7 +30,7 @@ WHILE_SAVING = {
     "as checksums are taken": "trainer.manifest:fingerprint",
     "as files are synced": "trainer.manifest:sync",
     "as it gets its name": "trainer.checkpoints:Checkpoints._path",
-    "as event files are flushed": "trainer.summaries:Summaries.flush",
+    "as event files are looked for": "trainer.summaries:Summaries.look",
     "as event files are closed": "trainer.summaries:Summaries.close",
     "as the directory is given back": "trainer.session:Session.close",
 }

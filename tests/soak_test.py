@@ -6,11 +6,9 @@ import subprocess
 import sys
 
 import pytest
-import tensorflow as tf
 
 from scripts import soak
 from tests import processes
-from trainer import summaries
 
 MIB = 2**20
 
@@ -44,18 +42,6 @@ def test_what_grows_is_named(seen, traces, code, words):
 
 def test_few_samples_are_one_window():
     assert len(soak.windows(samples()[:3])) == 1
-
-
-def test_no_step_becomes_a_tensor_by_way_of_a_python_number(tmp_path, monkeypatch):
-    """TensorFlow keeps each such number for ever: bytes that a soak of minutes hardly shows."""
-    steps = []
-    monkeypatch.setattr(summaries.tf.summary.experimental, "write_raw_pb", lambda event, step: steps.append(step))
-    writer = summaries.Summaries(tmp_path, [])
-    writer.scalars("train", 5, {"loss": 0.5})
-    writer.evaluation(7, {"loss": 0.5})
-    writer.close()
-    assert [int(step) for step in steps] == [5, 7]
-    assert all(tf.is_tensor(step) for step in steps)
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
-"""What stands in the event files, read back; and what a continued run drops of them."""
+"""What stands in the event files, read back."""
 
 from __future__ import annotations
 
 import re
-import time
 
 import keras
 import numpy as np
@@ -189,101 +188,8 @@ def test_a_histogram_counts_every_weight(tmp_path):
     assert tensor_util.make_ndarray(value.tensor)[:, 2].sum() == 10
 
 
-def test_rewinding_drops_what_came_after_the_step(tmp_path):
-    written(tmp_path).close()
-    before = tensorboard_data.scalars(tmp_path)
-    summaries.rewind(tmp_path, 10)
-    after = tensorboard_data.scalars(tmp_path)
-    assert after == {tag: points[:2] for tag, points in before.items()}
-    assert len(values_of(tmp_path, "run")) == 1  # What was written once, at the start, stays.
-    assert values_of(tmp_path, "weights/conv.1/kernel") == []
-    assert values_of(tmp_path, "_hparams_/session_end_info") == []
-
-    continued = summaries.Summaries(tmp_path, targets())
-    for step in (15, 20):
-        continued.scalars("train", step, {"loss": 1 / step})
-    continued.close()
-    assert tensorboard_data.scalars(tmp_path)["train/loss"] == before["train/loss"]
-
-
-@pytest.mark.parametrize(("ahead", "waits"), [(-10, False), (0, True), (3600, True)])
-def test_a_continued_run_is_read_after_what_it_continues(tmp_path, monkeypatch, ahead, waits):
-    """Names of one second sort by numbers of no fixed width; here the later file's would sort first."""
-    waited = []
-    sleep = time.sleep
-    monkeypatch.setattr(summaries.time, "sleep", lambda seconds: (waited.append(seconds), sleep(seconds)))
-    (tmp_path / "train").mkdir()
-    # In the middle of a second, which is then the same for both.
-    sleep((1.5 - time.time() % 1.0) % 1.0)
-    earlier = tmp_path / "train" / f"events.out.tfevents.{int(time.time()) + ahead}.~.9.9.v2"
-    earlier.write_bytes(b"")
-    writer = summaries.Summaries(tmp_path, [])
-    writer.scalars("train", 1, {"loss": 1.0})
-    writer.close()
-    files = sorted((tmp_path / "train").iterdir())
-    assert len(files) == 2
-    # A name an hour ahead is that of a clock since set back, which is not waited for.
-    assert (files[1] == earlier) == (ahead > 0)
-    assert bool(waited) == waits
-    assert tensorboard_data.scalars(tmp_path) == {"train/loss": [(1, 1.0)]}
-
-
-def test_rewinding_to_the_end_changes_nothing(tmp_path):
-    written(tmp_path).close()
-    before = tensorboard_data.events(tmp_path)
-    summaries.rewind(tmp_path, 20)
-    assert tensorboard_data.events(tmp_path) == before
-
-
-def test_rewinding_to_before_the_start_leaves_nothing_twice(tmp_path):
-    written(tmp_path).close()
-    summaries.rewind(tmp_path, -1)
-    assert tensorboard_data.scalars(tmp_path) == {}
-    assert values_of(tmp_path, "run") == []
-
-
-@pytest.mark.parametrize("bytes_lost", [1, 7, 40])
-def test_rewinding_survives_a_torn_record(tmp_path, bytes_lost):
-    written(tmp_path).close()
-    before = tensorboard_data.scalars(tmp_path)
-    (file,) = (tmp_path / "train").glob("events*")
-    file.write_bytes(file.read_bytes()[:-bytes_lost])
-    summaries.rewind(tmp_path, 15)
-    after = tensorboard_data.scalars(tmp_path)
-    assert after["train/loss"] == before["train/loss"][:3]
-    assert after["eval/loss"] == before["eval/loss"][:3]
-
-
-def test_rewinding_survives_an_empty_file_and_one_of_noise(tmp_path):
-    written(tmp_path).close()
-    before = tensorboard_data.scalars(tmp_path)
-    (tmp_path / "train" / "events.out.tfevents.1.host.1.0.v2").write_bytes(b"")
-    (tmp_path / "train" / "events.out.tfevents.2.host.1.0.v2").write_bytes(b"noise" * 20)
-    summaries.rewind(tmp_path, 15)
-    assert tensorboard_data.scalars(tmp_path) == {tag: points[:3] for tag, points in before.items()}
-
-
-def test_a_rewinding_that_was_cut_off_can_be_done_again(tmp_path, monkeypatch):
-    written(tmp_path).close()
-    before = tensorboard_data.scalars(tmp_path)
-
-    def killed(*args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(tmp_path), "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            summaries.rewind(tmp_path, 15)
-    # TensorBoard takes every name with "tfevents" in it for an event file.
-    assert len([path for path in tmp_path.glob("*/*") if "tfevents" in path.name]) == 2
-    summaries.rewind(tmp_path, 15)
-    assert tensorboard_data.scalars(tmp_path) == {tag: points[:3] for tag, points in before.items()}
-    assert len(list(tmp_path.glob("*/*"))) == 2
-
-
-def test_flushed_values_can_be_read_while_the_run_goes_on(tmp_path):
+def test_values_can_be_read_while_the_run_goes_on(tmp_path):
     writer = written(tmp_path)
-    writer.flush()
     assert tensorboard_data.scalars(tmp_path)["train/loss"][-1][0] == 20
     writer.close()
     writer.close()

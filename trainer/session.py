@@ -207,8 +207,7 @@ class Session:
 
     def _save(self, step: int, chunk: Chunk | None = None) -> None:
         del step, chunk
-        # What a checkpoint promises to be on disk must be there before it.
-        self._summaries.flush()
+        self._summaries.look()
         self._directory.check_held()
         self._checkpoints.save(wait=False)
         self._returns = 0

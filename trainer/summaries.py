@@ -1,4 +1,4 @@
-"""Writes TensorBoard event files; the only file that does.
+"""Makes what TensorBoard shows; `trainer.event_files` writes it.
 
 Everything of one step goes into one event, written from the host: summary operations inside a replica would record one
 replica's values under polluted tags. Charts are no reason to lose a run: what cannot be written is said once, and
@@ -11,13 +11,11 @@ import contextlib
 import math
 import pathlib
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
@@ -31,13 +29,12 @@ from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
 from constraints import Intersection
-from trainer import failures
+from trainer import event_files, failures
 from trainer.projector import MEASURES
 from trainer.targets import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
 _TOTAL_SPARSITY = "sparsity/total"
-_FILES = "events.out.tfevents.*"
 _HISTOGRAM = histogram.create_summary_metadata(display_name="", description="")
 _BUCKETS = 30
 _SCALAR = scalar.create_summary_metadata(display_name="", description="")
@@ -61,7 +58,7 @@ class Summaries:
         self._variables = {
             name: variable for target in targets for name, variable in zip(target.names, target.variables, strict=True)
         }
-        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._writers: dict[str, event_files.Writer] = {}
 
     def begin(self, settings: Mapping[str, bool | int | float | str], card: str) -> None:
         """Writes what does not change: the dashboard's layout, the hyperparameters and the card of the run.
@@ -134,17 +131,15 @@ class Summaries:
         self._write("train", step, [Summary(value=values)])
 
     def rewind(self, step: int) -> None:
-        """Drops what an earlier session wrote past a step, see `rewind` below."""
+        """Drops what an earlier session wrote past a step, see `trainer.event_files.rewind`."""
         with self._forgiven():
-            rewind(self._directory, step)
+            event_files.rewind(self._directory, step, self._log)
 
-    def flush(self) -> None:
-        """Hands everything written so far to the system."""
+    def look(self) -> None:
+        """Says if the event files are gone."""
         with self._forgiven():
-            for folder, writer in self._writers.items():
-                writer.flush()
-                # What is written to a deleted file goes nowhere, and the system has no word for it.
-                (self._directory / folder).stat()
+            for writer in self._writers.values():
+                writer.look()
 
     def close(self) -> None:
         """Closes the event files."""
@@ -180,32 +175,11 @@ class Summaries:
         if self._failed:
             return
         # Laid end to end, serialised messages are one message with all their values.
-        event = b"".join(proto.SerializeToString() for proto in protos)
+        summary = b"".join(proto.SerializeToString() for proto in protos)
         with self._forgiven():
             if folder not in self._writers:
-                self._writers[folder] = _opened(self._directory / folder)
-            with self._writers[folder].as_default():
-                # As an array: TensorFlow keeps every Python number that it ever made a tensor of, without end.
-                tf.summary.experimental.write_raw_pb(event, step=tf.constant(np.array(step, np.int64)))
-
-
-def _opened(folder: pathlib.Path) -> tf.summary.SummaryWriter:
-    """Begins an event file, named after all that lie in a folder.
-
-    TensorBoard reads the files of a folder in the order of their names. A name begins with the second of the file's
-    creation and goes on with numbers of no fixed width: of two files of one second, the tenth comes before the ninth.
-    """
-    earlier = set(folder.glob(_FILES))
-    writer = tf.summary.create_file_writer(str(folder))
-    new = set(folder.glob(_FILES)) - earlier
-    if not new or not earlier or max(new) > max(earlier):
-        return writer
-    writer.close()
-    for file in new:
-        file.unlink()
-    # Once: a clock that was set back is not waited for.
-    time.sleep(1.0 - time.time() % 1.0)
-    return tf.summary.create_file_writer(str(folder))
+                self._writers[folder] = event_files.Writer(self._directory / folder)
+            self._writers[folder].write(step, summary)
 
 
 def _nonzeros(variable: Any) -> int:
@@ -275,25 +249,3 @@ def readable(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]
         if value is not None and value != "":
             shown[name] = value if isinstance(value, (bool, int, float)) else str(value)
     return shown
-
-
-def rewind(directory: pathlib.Path, step: int) -> None:
-    """Drops what the event files hold past a step, so that a continued run shows one value a step and tag.
-
-    Args:
-      directory: the run directory.
-      step: the step that training goes on from.
-    """
-    for file in sorted(directory.glob(f"*/{_FILES}")):
-        # A name that neither TensorBoard nor the next rewinding takes for an event file, should this one be cut off.
-        kept = file.with_name("rewound.new")
-        kept.unlink(missing_ok=True)
-        with tf.io.TFRecordWriter(str(kept)) as writer:
-            try:
-                for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-                    if Event.FromString(record).step <= step:
-                        writer.write(record)
-            except tf.errors.DataLossError:
-                # The process died while it wrote: what stands before the torn record is whole.
-                pass
-        kept.replace(file)
