@@ -64,7 +64,7 @@ def measure(model: str = "mlp", steps: int = 100) -> Figures:
 def _chunk_of(config: Config) -> Callable[[int], object]:
     """Makes some steps of a run, as a chunk of its loop does."""
     steps = experiment.build(config).steps
-    return lambda count: steps.train(count, np.zeros(4), np.zeros(2, np.int64), False).totals.numpy()
+    return lambda count: steps.train(count, np.zeros(5), np.zeros(2, np.int64), False).totals.numpy()
 
 
 def _profiled(run: Callable[[int], object], steps: int) -> dict[str, float]:

@@ -138,8 +138,10 @@ def test_what_only_reading_shows_ends_the_run_and_what_was_saved_stays(tmp_path,
     monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
     monkeypatch.setattr(reader, "BATCH", 64)
     monkeypatch.setattr("trainer.batches.SHUFFLE_BUFFER", 8)
-    directory = rundir.RunDirectory(config(tmp_path))
-    built = experiment.build(config(tmp_path))
+    # Held out of the same file, validation examples would be read before training.
+    settings = config(tmp_path, validation_split="test")
+    directory = rundir.RunDirectory(settings)
+    built = experiment.build(settings)
     session = Session(built, directory)
     session.begin("")
     with pytest.raises(tf.errors.OpError) as caught:

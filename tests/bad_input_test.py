@@ -21,7 +21,7 @@ MISTAKES = {
         ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--begin=50%", "--end=10%"],
         ["begin=50%", "end=10%"],
     ),
-    "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1438"]),
+    "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1295"]),
     "batch_and_replicas": (["--batch_size=33", "--num_replicas=2"], ["33", "2 replicas", "32"]),
     "labels_outside": (["--num_classes=5"], ["label", "outside the classes 0..4"]),
     "split": (["--eval_split=validation"], ["validation", "train", "test"]),

@@ -22,13 +22,13 @@ def cancer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 def test_shape_and_size(cancer: tuple[Any, Path]) -> None:
     dataset, _ = cancer
     assert (dataset.input_shape, dataset.num_classes) == ((30,), 2)
-    assert (dataset.train.num_examples, dataset.eval.num_examples) == (456, 113)
+    assert (dataset.train.num_examples, dataset.test.num_examples) == (456, 113)
     assert (dataset.train.features.dtype, dataset.train.labels.dtype) == (np.float32, np.int32)
 
 
 def test_both_classes_are_split_in_proportion(cancer: tuple[Any, Path]) -> None:
     dataset, _ = cancer
-    train, test = np.bincount(dataset.train.labels), np.bincount(dataset.eval.labels)
+    train, test = np.bincount(dataset.train.labels), np.bincount(dataset.test.labels)
     np.testing.assert_array_equal(train + test, [212, 357])
     np.testing.assert_allclose(test / (train + test), 0.2, atol=0.003)
 
@@ -38,9 +38,9 @@ def test_nothing_is_lost_and_columns_are_standardised(cancer: tuple[Any, Path]) 
     np.testing.assert_allclose(dataset.train.features.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.train.features.std(axis=0, dtype=np.float64), 1, atol=1e-6)
     features, labels = datasets.load_breast_cancer(return_X_y=True)
-    standardised = np.concatenate([dataset.train.features, dataset.eval.features]).astype(np.float64)
+    standardised = np.concatenate([dataset.train.features, dataset.test.features]).astype(np.float64)
     raw = standardised * dataset.standardizer.deviation + dataset.standardizer.mean
-    found = np.column_stack([raw, np.concatenate([dataset.train.labels, dataset.eval.labels])])
+    found = np.column_stack([raw, np.concatenate([dataset.train.labels, dataset.test.labels])])
     expected = np.column_stack([features, labels])
     np.testing.assert_allclose(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], rtol=1e-4, atol=1e-5)
 

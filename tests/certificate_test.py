@@ -143,18 +143,3 @@ def test_two_bounds_are_shown_the_primary_one_first():
     result, entry = judged(target("box", np.clip(weights(), -0.5, 0.25), max_value=0.25, min_value=-0.5))
     assert list(entry["bound"].items()) == [("max_value", 0.25), ("min_value", -0.5)]
     assert "0.25 -0.5" in certificate.printed(result)
-
-
-@pytest.mark.parametrize(("feasible", "words"), [(True, "every rule holds"), (False, "NOT FEASIBLE")])
-def test_the_verdict_is_one_line(feasible, words):
-    document = {
-        "feasible": feasible,
-        "step": 1200,
-        "evaluation": {"accuracy": 0.91234, "loss": 0.5},
-        "best": {"accuracy": 0.95, "loss": 0.4, "step": 1000},
-    }
-    line = certificate.verdict(document, "runs/x/certificate.json")
-    assert line.startswith(f"step 1,200: {words}")
-    assert "accuracy 0.9123 (best 0.9500 at step 1,000)" in line
-    assert line.endswith("runs/x/certificate.json")
-    assert "\n" not in line

@@ -276,6 +276,12 @@ def test_a_flag_file_of_a_file_of_rules_names_it(tmp_path):
     assert f"--rules={rules}\n" in cli.as_flagfile(parsed(f"--rules={rules}"))
 
 
+def test_an_old_name_of_a_flag_still_works():
+    assert config("--eval_split=test").validation_split == "test"
+    assert config("--validation_split=20%").validation_split == "20%"
+    assert "--validation_split=test\n" in cli.as_flagfile(parsed("--eval_split=test"))
+
+
 def test_help_can_adopt_every_flag():
     values = parsed()
     assert {flag.name for flag in values.get_flags_for_module(cli.__name__)} == cli._own_names()

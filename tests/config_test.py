@@ -44,7 +44,11 @@ LIMITS = {
     "dataset": (["digits"], ["", " "]),
     "data_dir": (["/data"], ["", " "]),
     "train_split": (["train[:80%]"], [""]),
-    "eval_split": (["test"], [""]),
+    "validation_split": (
+        ["0.1", "10%", "0.999", "test", "train[80%:]"],
+        ["", "0", "0.0", "1", "100%", "1.5", "nan", "-1"],
+    ),
+    "test_split": (["test"], [""]),
     "run_dir": (["runs/x"], ["", " "]),
     "model": (["mlp"], [""]),
     "learning_rate_schedule": (["cosine"], [""]),

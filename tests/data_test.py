@@ -50,7 +50,7 @@ def as_set(features: Any, labels: Any) -> set[tuple[bytes, int]]:
 def test_images_stay_uint8_and_keep_their_labels(image_dir: Path, name: str, shape: tuple[int, ...]) -> None:
     dataset = load(name, data_dir=image_dir)
     assert (dataset.name, dataset.input_shape, dataset.num_classes) == (name, shape, 10)
-    for split, count, seed in ((dataset.train, {"mnist": 100, "cifar10": 50}[name], 0), (dataset.eval, None, 1)):
+    for split, count, seed in ((dataset.train, {"mnist": 100, "cifar10": 50}[name], 0), (dataset.test, None, 1)):
         count = count or {"mnist": 30, "cifar10": 20}[name]
         assert split.num_examples == count
         assert split.features.shape == (count, *shape)
@@ -70,15 +70,15 @@ def test_examples_are_the_arrays_one_by_one(image_dir: Path) -> None:
 
 def test_slices_are_those_of_the_whole(image_dir: Path) -> None:
     whole = load("mnist", data_dir=image_dir).train
-    parts = load("mnist", data_dir=image_dir, train_split="train[:80%]", eval_split="train[80%:]")
-    assert (parts.train.num_examples, parts.eval.num_examples) == (80, 20)
-    np.testing.assert_array_equal(np.concatenate([parts.train.features, parts.eval.features]), whole.features)
-    both = load("mnist", data_dir=image_dir, train_split="train+test", eval_split="train[-10:]")
+    parts = load("mnist", data_dir=image_dir, train_split="train[:80%]", test_split="train[80%:]")
+    assert (parts.train.num_examples, parts.test.num_examples) == (80, 20)
+    np.testing.assert_array_equal(np.concatenate([parts.train.features, parts.test.features]), whole.features)
+    both = load("mnist", data_dir=image_dir, train_split="train+test", test_split="train[-10:]")
     assert both.train.num_examples == 130
     np.testing.assert_array_equal(both.train.labels[:100], whole.labels)
-    np.testing.assert_array_equal(both.eval.labels, whole.labels[-10:])
-    same = load("mnist", data_dir=image_dir, eval_split="train")
-    np.testing.assert_array_equal(same.eval.features, whole.features)
+    np.testing.assert_array_equal(both.test.labels, whole.labels[-10:])
+    same = load("mnist", data_dir=image_dir, test_split="train")
+    np.testing.assert_array_equal(same.test.features, whole.features)
 
 
 @pytest.mark.parametrize("limit", [0, 100 * 784 - 1])
@@ -91,8 +91,8 @@ def test_what_does_not_fit_is_streamed_in_the_same_order(
     assert dataset.train.num_examples == 100
     assert dataset.train.features is None
     assert dataset.train.labels is None
-    assert (dataset.eval.features is None) == (limit == 0)
-    for split, other in ((dataset.train, expected.train), (dataset.eval, expected.eval)):
+    assert (dataset.test.features is None) == (limit == 0)
+    for split, other in ((dataset.train, expected.train), (dataset.test, expected.test)):
         assert split.examples().element_spec == other.examples().element_spec
         for _ in range(2):
             features, labels = stacked(split)
@@ -123,16 +123,16 @@ def test_rows_are_standardised_by_the_training_split(tmp_path: Path, monkeypatch
     columns = dataset.train.features.astype(np.float64)
     np.testing.assert_allclose(columns.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(columns.std(axis=0), [1, 1, 0, 1], atol=1e-6)
-    np.testing.assert_array_equal(dataset.eval.features[:, 2], 0)
+    np.testing.assert_array_equal(dataset.test.features[:, 2], 0)
     expected = (np.array([-1, 0]) - np.mean(np.arange(40))) / np.std(np.arange(40))
-    np.testing.assert_allclose(np.sort(dataset.eval.features[:, 3]), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(dataset.test.features[:, 3]), expected, rtol=1e-6)
 
     monkeypatch.setattr(data, "MEMORY_LIMIT", 100)
     monkeypatch.setattr("trainer.datasets.reader.BATCH", 7)
     streamed = load("toy_rows", data_dir=tmp_path, num_classes=2)
     assert streamed.train.features is None
     np.testing.assert_allclose(stacked(streamed.train)[0], dataset.train.features, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(streamed.eval.features, dataset.eval.features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(streamed.test.features, dataset.test.features, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.float64, np.bool_])
@@ -159,10 +159,9 @@ def test_a_single_number_is_a_row_of_one(tmp_path: Path) -> None:
 def test_images_of_16_bits_are_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.array([[[0]], [[65535]]], np.uint16)
     features = {**standins.image_features(), "image": tfds.features.Image(shape=(2, 1, 1), dtype=np.uint16)}
-    standins.prepare(
-        tmp_path, "toy_deep", features, {split: [{"image": image, "label": 3}] for split in ("train", "test")}
-    )
-    expected = numbers([[[[0]], [[1]]]])
+    examples = [{"image": image, "label": label} for label in (3, 4)]
+    standins.prepare(tmp_path, "toy_deep", features, dict.fromkeys(("train", "test"), examples))
+    expected = numbers([[[[0]], [[1]]]] * 2)
     np.testing.assert_array_equal(load("toy_deep", data_dir=tmp_path).train.features, expected)
     monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
     np.testing.assert_array_equal(stacked(load("toy_deep", data_dir=tmp_path).train)[0], expected)
@@ -177,7 +176,7 @@ def test_an_unknown_split_lists_the_splits(image_dir: Path, split: str) -> None:
 @pytest.mark.parametrize("split", ["train[:0]", "train[10:5]", "train[:0%]"])
 def test_an_empty_split_is_refused(image_dir: Path, split: str) -> None:
     with pytest.raises(ValueError, match="holds no examples: `mnist` has train"):
-        load("mnist", data_dir=image_dir, eval_split=split)
+        load("mnist", data_dir=image_dir, test_split=split)
 
 
 def test_labels_outside_the_classes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +225,7 @@ def test_features_that_are_not_finite_are_refused(
     with pytest.raises(ValueError, match=r"split `train`: example \d has a feature that is not finite \(1 such"):
         load("toy_rows", data_dir=tmp_path, num_classes=2)
     with pytest.raises(ValueError, match=r"split `train`: example \d has a feature that is not finite \(1 such"):
-        load("toy_rows", data_dir=tmp_path, train_split="test", eval_split="train", num_classes=2)
+        load("toy_rows", data_dir=tmp_path, train_split="test", test_split="train", num_classes=2)
     monkeypatch.setattr(data, "MEMORY_LIMIT", 0)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"split `train`: .*not finite"):
         stacked(load("toy_rows", data_dir=tmp_path, num_classes=2).train)

@@ -22,8 +22,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 def test_shape_and_size(digits: tuple[Any, Path]) -> None:
     dataset, _ = digits
     assert (dataset.name, dataset.input_shape, dataset.num_classes) == ("digits", (8, 8, 1), 10)
-    assert (dataset.train.num_examples, dataset.eval.num_examples) == (1438, 359)
-    for split in (dataset.train, dataset.eval):
+    assert (dataset.train.num_examples, dataset.test.num_examples) == (1438, 359)
+    for split in (dataset.train, dataset.test):
         assert split.features is not None
         assert split.labels is not None
         assert split.features.shape == (split.num_examples, 8, 8, 1)
@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled(digits: tuple[Any, Path]) -> None:
     levels, labels = datasets.load_digits(return_X_y=True)
     expected = sorted((*row, label) for row, label in zip(levels.astype(int).tolist(), labels.tolist(), strict=True))
     found = []
-    for split in (dataset.train, dataset.eval):
+    for split in (dataset.train, dataset.test):
         grey = np.rint(split.features / 255 * 16).astype(int).reshape(-1, 64)
         found += [(*row, label) for row, label in zip(grey.tolist(), split.labels.tolist(), strict=True)]
     assert sorted(found) == expected
@@ -44,7 +44,7 @@ def test_nothing_is_lost_or_doubled(digits: tuple[Any, Path]) -> None:
 
 def test_every_class_is_split_in_proportion(digits: tuple[Any, Path]) -> None:
     dataset, _ = digits
-    train, test = np.bincount(dataset.train.labels), np.bincount(dataset.eval.labels)
+    train, test = np.bincount(dataset.train.labels), np.bincount(dataset.test.labels)
     assert len(train) == len(test) == 10
     np.testing.assert_allclose(test / (train + test), 0.2, atol=0.003)
 
@@ -54,7 +54,7 @@ def test_the_order_is_mixed_and_fixed(digits: tuple[Any, Path], tmp_path: Path) 
     assert len(set(dataset.train.labels[:20].tolist())) >= 5
     for again in (data.load("digits", data_dir=folder), data.load("digits", data_dir=tmp_path)):
         np.testing.assert_array_equal(again.train.features, dataset.train.features)
-        np.testing.assert_array_equal(again.eval.labels, dataset.eval.labels)
+        np.testing.assert_array_equal(again.test.labels, dataset.test.labels)
 
 
 def test_it_is_a_tfds_data_set_with_its_papers(digits: tuple[Any, Path]) -> None:

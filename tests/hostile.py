@@ -220,7 +220,7 @@ def lines() -> Lines:
     for flags in NO_FLAG:
         made[flags] = [flags], []
     add("dataset", NO_DATASET, by_value=True)
-    for flag in ("train_split", "eval_split"):
+    for flag in ("train_split", "validation_split", "test_split"):
         add(flag, NO_SPLIT, by_value=True)
     add("data_dir", ("", "{given}/file", "{given}/loop", "/proc/nowhere"))
     add(

@@ -151,7 +151,7 @@ def test_what_is_reachable_is_prepared(tmp_path: Path, monkeypatch: pytest.Monke
     builder = standins.builder_class("mnist", standins.image_features(), splits)
     monkeypatch.setattr(prepare, "_reachable", lambda _: True)
     monkeypatch.setattr(prepare, "_open", lambda _, folder: builder(data_dir=folder))
-    assert data.load("mnist", data_dir=tmp_path).eval.num_examples == 10
+    assert data.load("mnist", data_dir=tmp_path).test.num_examples == 10
 
 
 def test_a_download_that_fails_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

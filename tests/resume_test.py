@@ -42,7 +42,7 @@ def stop_at_evaluation(flags: list[str], cwd: pathlib.Path, number: int, kind: s
         processes.command(*flags), cwd=cwd, env=processes.environment(), stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout:
-            number -= "eval loss" in line
+            number -= "validation loss" in line
             if number == 0:
                 process.send_signal(kind)
                 break

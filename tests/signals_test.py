@@ -110,7 +110,7 @@ def test_slow_steps_make_short_chunks_so_that_a_signal_is_heard_soon(seconds):
         def train(self, num_steps, totals, nonfinite, measure):
             lengths.append(num_steps)
             clock[0] += num_steps * seconds
-            return steps.Chunk(np.zeros(4), tf.constant([0, 0, num_steps]), None, None)
+            return steps.Chunk(np.zeros(5), tf.constant([0, 0, num_steps]), None, None)
 
     arguments = {"start": 0, "total_steps": 500, "steps_per_loop": 100, "measure_every": 500}
     arguments |= {"clock": lambda: clock[0], "report": lambda step: None, "stop": lambda: False}

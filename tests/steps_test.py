@@ -91,12 +91,12 @@ def test_a_step_is_gradient_then_optimizer_then_projection(optimizer, replicas):
     settings = PLAIN if optimizer == "sgd" else {"optimizer": "adam", "learning_rate": 0.05}
     parts = tiny.parts(MAXNORM, replicas=replicas, **settings)
     reference = Reference(weights(parts))
-    totals = np.zeros(4)
+    totals = np.zeros(5)
     for step in range(4):
         gradients, expected = reference.gradients(*batch(parts, step))
         getattr(reference, optimizer)(gradients, settings["learning_rate"])
         reference.project(0.5)
-        totals += [*expected, 1]
+        totals += [*expected, 1, 1]
         if step == 0:
             chunk = parts.train(1)
             np.testing.assert_allclose(chunk.totals, totals, rtol=1e-5)
@@ -185,7 +185,7 @@ def test_a_penalty_counts_once(replicas):
     reference.sgd(gradients, PLAIN["learning_rate"])
     chunk = parts.train(1)
     close(weights(parts), reference.weights)
-    np.testing.assert_allclose(chunk.totals, [*expected, 1], rtol=1e-5)
+    np.testing.assert_allclose(chunk.totals, [*expected, 1, 1], rtol=1e-5)
     assert expected[1] > 0.1
 
 
@@ -213,7 +213,7 @@ def test_chunks_of_any_length_make_the_same_run_bit_for_bit_in_one_trace(replica
     begun, ends = parts.state(), []
     for length in (50, 1, 7):
         parts.reset(begun)
-        totals, made = np.zeros(4), 0
+        totals, made = np.zeros(5), 0
         while made < 50:
             number = min(length, 50 - made)
             chunk = parts.train(number, measure=made % 2 == 0, totals=totals)
@@ -222,7 +222,7 @@ def test_chunks_of_any_length_make_the_same_run_bit_for_bit_in_one_trace(replica
     assert tiny.same_bits(ends[0], ends[1])
     assert tiny.same_bits(ends[0], ends[2])
     assert not tiny.same_bits(ends[0][:-1], begun)
-    assert ends[0][-1][3] == 50
+    assert ends[0][-1][4] == 50
     parts.steps.evaluate()
     parts.steps.evaluate()
     assert parts.steps.num_traces == {"train": 1, "evaluate": 1}
@@ -276,7 +276,7 @@ def test_a_halt_ends_a_chunk_within_a_step(replicas, streamed):
     thread.join()
     made = int(chunk.nonfinite[2])
     assert int(parts.optimizer.iterations.numpy()) == 1 + made
-    assert int(chunk.totals[3]) == made
+    assert int(chunk.totals[4]) == made
     # The step it came in, and one that had begun.
     assert then[0] <= 1 + made <= then[0] + 2
     assert int(parts.train(10).nonfinite[2]) == 0

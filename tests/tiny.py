@@ -39,10 +39,7 @@ def split(num_examples: int = EXAMPLES, shape: Sequence[int] = (FEATURES,), clas
 def streamed(memory: data.Split) -> data.Split:
     """The same examples, from a stream."""
 
-    def stream() -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices((memory.features, memory.labels))
-
-    return data.Split(memory.num_examples, None, None, stream=stream)
+    return data.Split(memory.num_examples, None, None, stream=memory.examples, weighted=memory.weighted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Parts:
 
     def train(self, num_steps: int, measure: bool = False, totals: Any = None) -> Any:
         """Makes steps, with totals from zero unless some are given."""
-        return self.steps.train(num_steps, np.zeros(4) if totals is None else totals, np.zeros(2), measure)
+        return self.steps.train(num_steps, np.zeros(5) if totals is None else totals, np.zeros(2), measure)
 
     def variables(self) -> list[Any]:
         """Weights, dropout seeds and optimizer state."""

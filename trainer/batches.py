@@ -26,9 +26,13 @@ class Source(Protocol):
 
     Attributes:
       indexed: whether a batch follows from its step alone, so that it may be asked for early, and again.
+      weighted: whether examples have weights of their own.
+      num_examples: how many examples there are.
     """
 
     indexed: bool
+    weighted: bool
+    num_examples: int
 
     @property
     def arrays(self) -> Any:
@@ -44,7 +48,7 @@ class Source(Protocol):
         """All examples once, in batches of one shape; the last is padded."""
 
     def take(self, arrays: Any, batch: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """This replica's features [b, ...] and labels [b], and weights [b]: 1 for an example, 0 for padding."""
+        """This replica's features [b, ...], labels [b] and weights [b]: an example's own, else 1; 0 for padding."""
 
 
 def source(split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy) -> Source:
@@ -66,10 +70,16 @@ class InMemory:
     indexed = True
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
+        self.weighted = split.weights is not None
+        self.num_examples = split.num_examples
+        weights = (split.weights,) if self.weighted else ()
         self._arrays = strategy.experimental_distribute_values_from_function(
-            lambda _: (tf.constant(split.features), tf.constant(split.labels, tf.int32))
+            lambda _: (
+                tf.constant(split.features),
+                tf.constant(split.labels, tf.int32),
+                *(tf.constant(values, tf.float32) for values in weights),
+            )
         )
-        self._num_examples = split.num_examples
         self._batch_size = batch_size
         self._seed = seed
         # Both follow from the step, so neither is saved: the first batch after a restart finds no epoch and shuffles.
@@ -79,7 +89,7 @@ class InMemory:
 
     @property
     def arrays(self) -> Any:
-        """Features and labels of all examples."""
+        """Features, labels and, if there are any, weights of all examples."""
         return self._arrays
 
     def seek(self, step: int, dropped: int = 0) -> None:
@@ -91,11 +101,11 @@ class InMemory:
         """Indices of the step's examples, int32 [batch_size]; examples that do not fill a batch sit an epoch out."""
         del arrays
         step += self._dropped
-        steps_per_epoch = self._num_examples // self._batch_size
+        steps_per_epoch = self.num_examples // self._batch_size
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
 
         def shuffle() -> tf.Tensor:
-            order = tf.random.experimental.stateless_shuffle(tf.range(self._num_examples), seed=[self._seed, epoch])
+            order = tf.random.experimental.stateless_shuffle(tf.range(self.num_examples), seed=[self._seed, epoch])
             self._permutation.assign(order)
             self._epoch.assign(epoch)
             return tf.constant(True)
@@ -105,16 +115,18 @@ class InMemory:
 
     def eval_batches(self) -> Iterator[tf.Tensor]:
         """Indices of consecutive examples, int32 [batch_size]."""
-        for start in range(0, self._num_examples, self._batch_size):
+        for start in range(0, self.num_examples, self._batch_size):
             indices = np.arange(start, start + self._batch_size, dtype=np.int32)
-            yield tf.constant(np.where(indices < self._num_examples, indices, PADDING))
+            yield tf.constant(np.where(indices < self.num_examples, indices, PADDING))
 
     def take(self, arrays: Any, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Gathers this replica's part of the batch."""
-        features, labels = arrays
+        features, labels, *weighed = arrays
         indices = _part(batch)
         rows = tf.maximum(indices, 0)
         weights = tf.cast(indices != PADDING, tf.float32)
+        for values in weighed:
+            weights *= tf.gather(values, rows)
         return data.to_float(tf.gather(features, rows)), tf.gather(labels, rows), weights
 
 
@@ -125,6 +137,8 @@ class Streamed:
 
     def __init__(self, split: data.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy):
         del strategy
+        self.weighted = split.weighted
+        self.num_examples = split.num_examples
         self._split = split
         self._batch_size = batch_size
         self._seed = seed
@@ -146,24 +160,26 @@ class Streamed:
         )
         self._iterator = iter(batches.prefetch(tf.data.AUTOTUNE))
 
-    def train_batch(self, arrays: Any, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The next features [batch_size, ...] and labels [batch_size] of the stream; `seek` said which."""
+    def train_batch(self, arrays: Any, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The next features [batch_size, ...], labels and, if there are any, weights [batch_size] of the stream."""
         del step
-        features, labels = next(arrays)
-        return features, tf.cast(labels, tf.int32)
+        features, labels, *weights = next(arrays)
+        return features, tf.cast(labels, tf.int32), *weights
 
-    def eval_batches(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """Features and labels in the order on disk; the last batch is padded with zeros and the label `PADDING`."""
-        for features, labels in self._split.examples().batch(self._batch_size).prefetch(tf.data.AUTOTUNE):
+    def eval_batches(self) -> Iterator[tuple[tf.Tensor, ...]]:
+        """Examples in the order on disk; the last batch is padded with zeros and the label `PADDING`."""
+        for features, labels, *weights in self._split.examples().batch(self._batch_size).prefetch(tf.data.AUTOTUNE):
             missing = self._batch_size - labels.shape[0]
             rows = [[0, missing]] + [[0, 0]] * (len(features.shape) - 1)
-            yield tf.pad(features, rows), tf.pad(tf.cast(labels, tf.int32), [[0, missing]], constant_values=PADDING)
+            padded = tf.pad(tf.cast(labels, tf.int32), [[0, missing]], constant_values=PADDING)
+            yield tf.pad(features, rows), padded, *(tf.pad(values, [[0, missing]]) for values in weights)
 
-    def take(self, arrays: Any, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def take(self, arrays: Any, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Slices this replica's part of the batch."""
         del arrays
-        features, labels = _part(batch[0]), _part(batch[1])
-        return data.to_float(features), tf.maximum(labels, 0), tf.cast(labels != PADDING, tf.float32)
+        features, labels, *weighed = map(_part, batch)
+        weights = weighed[0] if weighed else tf.cast(labels != PADDING, tf.float32)
+        return data.to_float(features), tf.maximum(labels, 0), weights
 
 
 def _part(batch: tf.Tensor) -> tf.Tensor:

@@ -132,13 +132,3 @@ def _shown(value: float | None, form: str) -> str:
 
 def _bounds(bound: dict[str, float]) -> str:
     return " ".join(f"{value:g}" for value in bound.values()) or "-"
-
-
-def verdict(certificate: dict[str, Any], path: Any) -> str:
-    """One line: whether every rule holds, the evaluation, and where the certificate lies."""
-    held = "every rule holds" if certificate["feasible"] else "NOT FEASIBLE: see the rules marked VIOLATED"
-    accuracy, best = certificate["evaluation"]["accuracy"], certificate["best"]
-    return (
-        f"step {certificate['step']:,}: {held}; accuracy {accuracy:.4f} "
-        f"(best {best['accuracy']:.4f} at step {best['step']:,}); {path}"
-    )

@@ -35,7 +35,7 @@ class Progress(tf.train.Checkpoint):
     """What a run knows beside weights and optimizer state.
 
     Attributes:
-      totals: float64 [4], see `trainer.steps.Chunk`.
+      totals: float64 [5], see `trainer.steps.Chunk`.
       nonfinite: int64 [2], see `trainer.steps.Chunk`.
       dropped: int64, batches left out after going back to an earlier step.
       best: float64 [3]: accuracy, loss and step of the best evaluation so far.
@@ -46,7 +46,7 @@ class Progress(tf.train.Checkpoint):
 
     def __init__(self) -> None:
         super().__init__(
-            totals=tf.Variable(tf.zeros([4], tf.float64), trainable=False),
+            totals=tf.Variable(tf.zeros([5], tf.float64), trainable=False),
             nonfinite=tf.Variable(tf.zeros([2], tf.int64), trainable=False),
             dropped=tf.Variable(tf.zeros([], tf.int64), trainable=False),
             best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),

@@ -54,6 +54,9 @@ SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
     "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
 }
 
+# Old names of flags that still work.
+RENAMED = {"eval_split": "validation_split"}
+
 # A learning rate has no flags for the values of a piecewise schedule.
 _RATE_SCHEDULES = tuple(name for name in schedules.SCHEDULES if name != "piecewise")
 
@@ -67,6 +70,9 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
         _define(name, kind, None, text, flag_values)
     _define("rules", str, None, "TOML file of several rules, in place of the flags of one.", flag_values)
+    for old, new in RENAMED.items():
+        # Filed under another module, so that --help shows the new name alone.
+        flags.DEFINE_alias(old, new, flag_values, module_name=f"{__name__}.renamed")
     for name, takers in _hyperparameters().items():
         texts: dict[str, list[str]] = {}
         for constraint, field in takers:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from constraints.base import GROUPINGS
-from trainer import timeline
+from trainer import data, timeline
 
 # What becomes of the optimizer's state of weights that a projection moved; what each means, `trainer.slots` tells.
 OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
@@ -144,7 +144,14 @@ class Config:
     dataset: str = setting("digits", "digits, breast_cancer, synthetic, or any TensorFlow Datasets name.")
     data_dir: str | None = setting(None, "Folder of prepared data sets (default: TensorFlow Datasets' own).")
     train_split: str = setting("train", "Examples to train on; slices such as train[:80%] work.")
-    eval_split: str = setting("test", "Examples to evaluate on; slices such as train[80%:] work.")
+    validation_split: str = setting(
+        "0.1",
+        "Examples to choose the best checkpoint and the early stop on: a share of the training split, which is not "
+        "trained on, or a split or slice of its own, such as train[80%:].",
+    )
+    test_split: str | None = setting(
+        None, "Examples that the finished run is judged on, once (default: test, or else the validation split)."
+    )
     input_shape: tuple[int, ...] | None = setting(None, "Shape of one synthetic example, such as 28,28,1.", minimum=1)
     num_classes: int | None = setting(None, "Number of classes (default: what the data set says).", minimum=2)
     num_examples: int | None = setting(None, "Number of synthetic training examples.", minimum=1)
@@ -205,6 +212,7 @@ class Config:
         for field in dataclasses.fields(self):
             if "help" in field.metadata:
                 check(field.name, getattr(self, field.name), field.metadata)
+        data.share(self.validation_split)
         if self.epochs is not None and self.train_steps is not None:
             raise ValueError(
                 f"--epochs={self.epochs} and --train_steps={self.train_steps} both set the length of the run; give one."

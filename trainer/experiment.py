@@ -31,7 +31,12 @@ PACKAGES = ("absl-py", "keras", "numpy", "tensorboard", "tensorflow", "tensorflo
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs, built from its settings and not yet begun: nothing has been written."""
+    """Everything a run needs, built from its settings and not yet begun: nothing has been written.
+
+    Attributes:
+      splits: `train`, `validation` and `test`, each with its `split` as the user wrote it and its number of `examples`.
+      warnings: what the user should know of them, a sentence each.
+    """
 
     config: Config
     timeline: Timeline
@@ -41,6 +46,9 @@ class Experiment:
     targets: list[Target]
     steps: Steps
     train_source: batches.Source
+    test_source: batches.Source
+    splits: dict[str, dict[str, Any]]
+    warnings: tuple[str, ...]
     state: Progress
 
 
@@ -64,12 +72,14 @@ def build(config: Config) -> Experiment:
         config.dataset,
         data_dir=config.data_dir,
         train_split=config.train_split,
-        eval_split=config.eval_split,
+        validation_split=config.validation_split,
+        test_split=config.test_split,
         input_shape=config.input_shape,
         num_classes=config.num_classes,
         num_examples=config.num_examples,
         seed=config.seed,
     )
+    assert dataset.validation is not None
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         num_outputs = 1 if dataset.num_classes == 2 else dataset.num_classes
@@ -87,6 +97,9 @@ def build(config: Config) -> Experiment:
         patterns.take(targets, config.rules, model, network)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy)
+    validation_source, test_source = (
+        batches.source(split, eval_batch, config.seed, strategy) for split in (dataset.validation, dataset.test)
+    )
     steps = Steps(
         strategy=strategy,
         model=model,
@@ -95,17 +108,51 @@ def build(config: Config) -> Experiment:
             targets, timeline.total_steps, Slots(optimizer, model.trainable_variables), optimizer._learning_rate
         ),
         train_source=train_source,
-        eval_source=batches.source(dataset.eval, eval_batch, config.seed, strategy),
+        eval_source=validation_source,
         batch_size=config.batch_size,
         clip_norm=config.clip_norm,
         jit=config.jit == "on",
         max_nonfinite=config.nonfinite_in_a_row,
     )
     steps.project_fully()
-    built = Experiment(config, timeline, strategy, model, optimizer, targets, steps, train_source, Progress())
+    built = Experiment(
+        config=config,
+        timeline=timeline,
+        strategy=strategy,
+        model=model,
+        optimizer=optimizer,
+        targets=targets,
+        steps=steps,
+        train_source=train_source,
+        test_source=test_source,
+        splits=_splits(config, dataset),
+        warnings=dataset.warnings,
+        state=Progress(),
+    )
     if config.jit == "on" and (obstacle := rehearsal(built, 0).obstacle()) is not None:
         raise ValueError(f"--jit=on: XLA cannot compile this model ({obstacle}); use --jit=off or --jit=auto.")
     return built
+
+
+def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
+    assert dataset.validation is not None
+    return {
+        "train": {"split": config.train_split, "examples": dataset.train.num_examples},
+        "validation": {"split": config.validation_split, "examples": dataset.validation.num_examples},
+        "test": {"split": dataset.test_split, "examples": dataset.test.num_examples},
+    }
+
+
+def data_line(experiment: Experiment) -> str:
+    """What each part of the data is for, in a sentence."""
+    train, validation, test = (experiment.splits[part] for part in ("train", "validation", "test"))
+    held_out = data.share(validation["split"]) is not None
+    origin = "held out of it" if held_out else f"of {validation['split']}"
+    return (
+        f"data {experiment.config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "
+        f"{validation['examples']:,} {origin} to choose the best checkpoint on, "
+        f"{test['examples']:,} of {test['split']} to report on, once, at the end"
+    )
 
 
 def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
@@ -185,6 +232,7 @@ def facts(experiment: Experiment) -> dict[str, Any]:
     return {
         "total_steps": experiment.timeline.total_steps,
         "steps_per_epoch": experiment.timeline.steps_per_epoch,
+        "splits": experiment.splits,
         "parameters": experiment.model.count_params(),
         "replicas": experiment.strategy.num_replicas_in_sync,
         "devices": [device.name for device in tf.config.list_logical_devices()],

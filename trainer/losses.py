@@ -1,4 +1,4 @@
-"""Loss and hits of each example, from logits."""
+"""Loss and hits of each example, from logits; and their sum by weight."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     else:
         predicted = tf.argmax(logits, axis=-1, output_type=labels.dtype)
     return tf.cast(predicted == labels, tf.float32)
+
+
+def total(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Sum of the values [batch], each times its weight [batch]; None: each weight is 1."""
+    return tf.reduce_sum(values if weights is None else weights * values)

@@ -23,7 +23,7 @@ def run(argv: list[str] | None = None) -> None:
 def _main(argv: list[str]) -> int:
     from absl import flags, logging
 
-    from trainer import certificate, cli, experiment, rundir, session
+    from trainer import certificate, cli, experiment, outcome, rundir, session
     from trainer.progress import say
 
     if not flags.FLAGS["verbosity"].present:
@@ -36,12 +36,17 @@ def _main(argv: list[str]) -> int:
         directory = rundir.RunDirectory(config)
         directory.check()
         built = experiment.build(config)
-        say(experiment.variable_table(built))
         if config.dry_run:
+            say(experiment.data_line(built))
+            for warning in built.warnings:
+                say(f"warning: {warning}")
+            say(experiment.variable_table(built))
             say(experiment.rules_table(built))
             return 0
         training = session.Session(built, directory)
         training.begin(cli.as_flagfile(run_dir=str(directory.path)))
+        # After the newest checkpoint was read, whose weights and bounds these are.
+        say(experiment.variable_table(built))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,7 +62,7 @@ def _main(argv: list[str]) -> int:
     if result is None:
         return interrupts.INTERRUPTED
     say(certificate.printed(result))
-    say(certificate.verdict(result, directory.path / rundir.CERTIFICATE))
+    say(outcome.described(result, directory.path))
     return 0 if result["feasible"] else 1
 
 

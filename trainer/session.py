@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer import certificate, devices, experiment, failures, loop, recovery, rundir, summaries
-from trainer.checkpoints import Checkpoints
+from trainer import certificate, devices, experiment, failures, loop, recovery, rundir, steps, summaries
+from trainer.checkpoints import Checkpoints, read_weights
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
 from trainer.progress import Progress, say
@@ -34,7 +34,8 @@ class Session:
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
         self._mark = 0, 0.0
-        self._last: dict[str, float] = {}
+        # Totals that summaries took since the last line about an evaluation, and those of the present that it showed.
+        self._taken, self._shown = np.zeros(5), np.zeros(5)
         # Steps that are not finite, as far as they were reported; returns to the newest checkpoint since it was saved.
         self._told = 0
         self._returns = 0
@@ -73,6 +74,9 @@ class Session:
             self._summaries.begin(settings, experiment.card(self._experiment, settings))
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
+        say(experiment.data_line(built))
+        for warning in built.warnings:
+            say(f"warning: {warning}")
         self._start = step or 0
         if self._experiment.config.jit == "auto":
             self._choose()
@@ -99,6 +103,7 @@ class Session:
         self._start = int(self._experiment.optimizer.iterations.numpy())
         self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()))
         self._mark = self._start, time.monotonic()
+        self._shown = self._state.totals.numpy()
         actions = [
             loop.Every(timeline.interval(config.summary_every, "--summary_every"), self._summarise),
             loop.Every(timeline.interval(config.eval_every, "--eval_every"), self._evaluate),
@@ -153,28 +158,35 @@ class Session:
     def _summarise(self, step: int, chunk: Chunk) -> int | None:
         # Read at once: each operation on a variable takes a tenth of a step of the smallest network.
         totals = self._state.totals.numpy()
-        # Without a finite step there is nothing to take a mean of.
-        loss, penalty, accuracy, count = np.where(totals[-1] > 0, totals, np.nan)
-        values = {
-            "loss": loss / count,
-            "accuracy": accuracy / count,
+        means, count = steps.means(totals), int(self._state.nonfinite.numpy()[0])
+        values: dict[str, float] = {
+            "loss": means["loss"],
+            "accuracy": means["accuracy"],
             "learning_rate": float(chunk.learning_rate),
             "steps_per_second": self._steps_per_second(step),
             # Anything but 1 means that the step is compiled again and again, which costs more than training.
             "traces": self._experiment.steps.num_traces["train"],
-            "nonfinite": int(self._state.nonfinite.numpy()[0]),
+            "nonfinite": count,
         }
-        if (new := values["nonfinite"] - self._told) > 0:
+        if (new := count - self._told) > 0:
             self._told += new
             say(f"step {step:,}: {new:,} more steps had a loss or gradient that was not finite, and were left out.")
         if self._experiment.config.l1 or self._experiment.config.l2:
-            values["penalty"] = penalty / count
+            values["penalty"] = means["penalty"]
         if (spike := self._spikes.described(values["loss"])) is not None:
-            return self._go_back(step, values["nonfinite"], spike)
-        self._last = values
+            return self._go_back(step, count, spike)
         self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
         self._state.totals.assign(np.zeros_like(totals))
+        self._taken, self._shown = self._taken + totals - self._shown, np.zeros(5)
         return None
+
+    def _trained(self) -> str:
+        """Loss and accuracy of the steps since the last line that told them; nothing if there were none."""
+        totals = self._state.totals.numpy()
+        recent = self._taken + totals - self._shown
+        self._taken, self._shown = np.zeros(5), totals
+        means = steps.means(recent)
+        return f"train loss {means['loss']:.4f}  accuracy {means['accuracy']:.4f}  " if recent[-1] > 0 else ""
 
     def _steps_per_second(self, step: int) -> float:
         (step_then, time_then), self._mark = self._mark, (step, time.monotonic())
@@ -196,10 +208,8 @@ class Session:
         if self._patience_is_over():
             # This became the last step, and the last step projects fully.
             self._experiment.steps.project_fully()
-        train = "".join(f"train {name} {self._last[name]:.4f}  " for name in ("loss", "accuracy") if name in self._last)
-        self._report.line(
-            step, f"{train}eval loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}{' *' if better else ''}"
-        )
+        validated = f"validation loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}"
+        self._report.line(step, f"{self._trained()}{validated}{'  best so far' if better else ''}")
 
     def _draw(self, step: int, chunk: Chunk | None = None) -> None:
         del chunk
@@ -241,6 +251,7 @@ class Session:
         self._summaries.close()
         self._summaries.rewind(good)
         self._mark = good, time.monotonic()
+        self._taken, self._shown = np.zeros(5), state.totals.numpy()
         what = "not finite" if spike is None else spike
         say(f"step {step:,}: {what}; back to step {good:,}, past the {step - good:,} batches since.")
         return good
@@ -259,6 +270,20 @@ class Session:
         patience = self._experiment.config.early_stopping
         return patience is not None and int(self._state.waited.numpy()) >= patience
 
+    def _evaluation_of_best(self) -> dict[str, float] | None:
+        """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
+        built = self._experiment
+        last = [variable.numpy() for variable in built.model.variables]
+        try:
+            read_weights(self._directory.checkpoints / "best", built.model, "best checkpoint")
+            return built.steps.evaluate(built.test_source)
+        except ValueError as error:
+            say(f"warning: the best checkpoint is not judged on the test split: {error}")
+            return None
+        finally:
+            for variable, value in zip(built.model.variables, last, strict=True):
+                variable.assign(value)
+
     def _finish(self, step: int) -> dict[str, Any]:
         built = self._experiment
         if step < built.timeline.total_steps:
@@ -266,11 +291,23 @@ class Session:
             self._save(step)
         self._checkpoints.wait()
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
-        evaluation = built.steps.evaluate()
+        evaluation = built.steps.evaluate(built.test_source)
+        of_best = evaluation if best_step == step else self._evaluation_of_best()
+        if not (self._directory.path / rundir.CERTIFICATE).exists():
+            tested = {f"test/{name}": value for name, value in evaluation.items()}
+            tested |= {f"test/best/{name}": value for name, value in (of_best or {}).items()}
+            self._summaries.scalars("eval", step, tested)
         document = {
             **certificate.certify(built.targets, step),
-            "evaluation": {name: certificate.number(value) for name, value in evaluation.items()},
-            "best": {"accuracy": best_accuracy, "loss": certificate.number(best_loss), "step": int(best_step)},
+            "sparsity": self._summaries.total_sparsity(),
+            "splits": built.splits,
+            "evaluation": _numbers(evaluation),
+            "best": {
+                "accuracy": best_accuracy,
+                "loss": certificate.number(best_loss),
+                "step": int(best_step),
+                "test": of_best and _numbers(of_best),
+            },
             "replicas": {
                 "count": built.strategy.num_replicas_in_sync,
                 "identical": devices.copies_equal(built.model.variables),
@@ -282,3 +319,7 @@ class Session:
         self._directory.check_held()
         rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, text + "\n")
         return document
+
+
+def _numbers(evaluation: dict[str, float]) -> dict[str, float | None]:
+    return {name: certificate.number(value) for name, value in evaluation.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ class Chunk(NamedTuple):
     """What a chunk of steps returns.
 
     Attributes:
-      totals: float64 [4]: sums, over the finite steps since the totals were last zero, of the batches' mean loss, of
-        the penalty and of the batches' accuracy, and the number of these steps.
+      totals: float64 [5]: sums, over the finite steps since the totals were last zero, of the batches' mean loss, of
+        the penalty, of the batches' mean hits and of their mean weights, and the number of these steps.
       nonfinite: int64 [3]: how many steps of the run had a loss or a gradient that is not finite, how many of these
         were the last ones in a row, and how many steps this chunk made: fewer than asked for where it ended at the
         limit, or was halted.
@@ -34,6 +35,16 @@ class Chunk(NamedTuple):
     learning_rate: tf.Tensor
 
 
+def means(totals: np.ndarray) -> dict[str, float]:
+    """Loss, accuracy and penalty over the steps that `Chunk.totals` sums up; NaN without a finite step.
+
+    As in Keras, weights scale the losses, whose mean is over the examples; the accuracy is a mean by weight.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loss, penalty, hits, weight, count = totals
+        return {"loss": loss / count, "accuracy": hits / weight, "penalty": penalty / count}
+
+
 class Steps:
     """Compiled training and evaluation of one model.
 
@@ -43,7 +54,7 @@ class Steps:
       optimizer: built on the model's trainable variables.
       projector: projects the constrained variables after each optimizer step.
       train_source: batches to learn from.
-      eval_source: batches to judge by.
+      eval_source: batches to choose the best checkpoint by.
       batch_size: examples in a global training batch.
       clip_norm: largest norm of the whole gradient, or None.
       max_nonfinite: steps in a row without a finite loss and gradient at which a chunk ends; each leaves weights and
@@ -85,14 +96,15 @@ class Steps:
         self._jitted: dict[int, Any] = {}
         # Control flow is written out, so nothing is left for AutoGraph to convert, which doubles the time of a trace.
         self._chunks = {jit: tf.function(self._train, autograph=False) for jit in (False, True)}
-        self._judge = tf.function(self._evaluate, autograph=False)
+        # One for each source: its trace holds that source's way to take a batch.
+        self._judges: dict[Source, Any] = {}
 
     @property
     def num_traces(self) -> dict[str, int]:
         """How often each compiled function was traced; once is the aim."""
         return {
             "train": self._chunks[self.jit].experimental_get_tracing_count(),
-            "evaluate": self._judge.experimental_get_tracing_count(),
+            "evaluate": sum(judge.experimental_get_tracing_count() for judge in self._judges.values()),
         }
 
     def train(self, num_steps: int, totals: np.ndarray, nonfinite: np.ndarray, measure: bool) -> Chunk:
@@ -100,7 +112,7 @@ class Steps:
 
         Args:
           num_steps: how many, at least 1.
-          totals: float64 [4], those of the chunk before, or zeros.
+          totals: float64 [5], those of the chunk before, or zeros.
           nonfinite: int64 [2], the first two numbers of the chunk before, or zeros.
           measure: whether to measure.
         """
@@ -115,12 +127,15 @@ class Steps:
         """
         self._halted.assign(True)
 
-    def evaluate(self) -> dict[str, float]:
-        """Mean loss and accuracy over all evaluation examples."""
+    def evaluate(self, source: Source | None = None) -> dict[str, float]:
+        """Mean loss and accuracy over all examples of a source; None: the one to choose the best checkpoint by."""
+        source = source or self._eval_source
+        if source not in self._judges:
+            self._judges[source] = tf.function(functools.partial(self._evaluate, source), autograph=False)
         sums = np.zeros(3)
-        for batch in self._eval_source.eval_batches():
-            sums += self._judge(batch, self._eval_source.arrays).numpy()
-        return {"loss": float(sums[0] / sums[2]), "accuracy": float(sums[1] / sums[2])}
+        for batch in source.eval_batches():
+            sums += self._judges[source](batch, source.arrays).numpy()
+        return {"loss": float(sums[0] / source.num_examples), "accuracy": float(sums[1] / sums[2])}
 
     def project_fully(self) -> None:
         """Moves the weights to the nearest feasible point."""
@@ -163,39 +178,40 @@ class Steps:
         used = tf.convert_to_tensor(self._optimizer.iterations) - 1
         return Chunk(totals, tf.stack([count, in_a_row, made]), measures, self._updates.rate(used))
 
-    def _fetch(self, arrays: Any, step: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], ...]:
-        """Every replica's features and labels of a step, in the order of the replicas."""
+    def _fetch(self, arrays: Any, step: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], ...]:
+        """Every replica's features, labels and, if there are any, weights of a step, in the order of the replicas."""
         batch = self._train_source.train_batch(arrays, step)
-        features, labels, _ = self._strategy.run(self._train_source.take, args=(arrays, batch))
-        each = (self._strategy.experimental_local_results(values) for values in (features, labels))
+        taken = self._strategy.run(self._train_source.take, args=(arrays, batch))
+        used = taken if self._train_source.weighted else taken[:2]
+        each = (self._strategy.experimental_local_results(values) for values in used)
         return tuple(zip(*each, strict=True))
 
     def _train_replica(
-        self, batches: Sequence[tuple[tf.Tensor, tf.Tensor]], measure: tf.Tensor
+        self, batches: Sequence[tuple[tf.Tensor, ...]], measure: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        features, labels = batches[_replica()]
+        batch = batches[_replica()]
         if self.jit and self._strategy.num_replicas_in_sync == 1 and self._updates.conditional:
             # One call, with fewer passes over the weights than its parts would make.
-            sums, bad = self._compiled(self._moved_or_not)(features, labels)
+            sums, bad = self._compiled(self._moved_or_not)(*batch)
         else:
-            sums, bad = self._moved(features, labels)
+            sums, bad = self._moved(*batch)
         measured = self._projector.project(tf.convert_to_tensor(self._optimizer.iterations), measure)
         return sums, bad, measured
 
-    def _moved(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _moved(self, *batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Makes a step, and leaves all but the count of steps as it is if loss or gradient are not finite.
 
         Returns:
-          Loss, penalty, accuracy and 1, or zeros; and an int64 scalar, 1 if the step was left out.
+          Loss, penalty, hits, weight and 1, or zeros; and an int64 scalar, 1 if the step was left out.
         """
         before = [tf.convert_to_tensor(variable) for variable in self._statistics]
-        sums, gradients = (self._compiled(self._gradients) if self.jit else self._gradients)(features, labels)
+        sums, gradients = (self._compiled(self._gradients) if self.jit else self._gradients)(*batch)
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
             sums, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *gradients])
         # Of the sums, so that one replica's gradient stops all of them.
         finite = all_finite(sums, gradients)
-        sums = sums[:3]
+        sums = sums[:-1]
 
         def move() -> tf.Tensor:
             self._updates.apply(self._clipped(gradients))
@@ -205,20 +221,20 @@ class Steps:
             self._updates.count()
             for variable, value in zip(self._statistics, before, strict=True):
                 tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
-            return tf.zeros([4], sums.dtype)
+            return tf.zeros([5], sums.dtype)
 
         return tf.cond(finite, move, stay), 1 - tf.cast(finite, tf.int64)
 
-    def _moved_or_not(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _moved_or_not(self, *batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same without a condition around the optimizer, for XLA and one replica."""
         before = [tf.convert_to_tensor(variable) for variable in self._statistics]
-        sums, gradients = self._gradients(features, labels)
+        sums, gradients = self._gradients(*batch)
         finite = all_finite(sums, gradients)
         self._updates.apply(self._clipped(gradients), finite)
         for variable, value in zip(self._statistics, before, strict=True):
             kept = tf.where(finite, tf.convert_to_tensor(variable), value)
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=kept)
-        sums = tf.concat([sums[:3], tf.ones([1], sums.dtype)], axis=0)
+        sums = tf.concat([sums[:-1], tf.ones([1], sums.dtype)], axis=0)
         return tf.where(finite, sums, tf.zeros_like(sums)), 1 - tf.cast(finite, tf.int64)
 
     def _clipped(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
@@ -235,31 +251,38 @@ class Steps:
             self._jitted[number] = tf.function(function, jit_compile=True, autograph=False)
         return self._jitted[number]
 
-    def _gradients(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """This replica's share of the global batch's loss, penalty, accuracy and `roughly_finite`, and of gradients."""
+    def _gradients(
+        self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """This replica's share of the global batch's loss, penalty, hits, weight and `roughly_finite`; and gradients.
+
+        Weights multiply the losses, whose sum is divided by the number of examples and not by the sum of the weights,
+        as Keras does with `sample_weight`.
+        """
         num_replicas = self._strategy.num_replicas_in_sync
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self._model(features, training=True)
             # Replicas' gradients are summed, so the mean is taken over the global batch, and the penalty, which every
             # replica computes in full, is shared out.
-            loss = tf.reduce_sum(losses.cross_entropy(labels, logits)) / self._batch_size
+            loss = losses.total(losses.cross_entropy(labels, logits), weights) / self._batch_size
             penalty = tf.add_n(self._model.losses) / num_replicas if self._model.losses else tf.zeros([])
             objective = self._optimizer.scale_loss(loss + penalty)
         gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        accuracy = tf.reduce_sum(losses.hits(labels, logits)) / self._batch_size
+        hits = losses.total(losses.hits(labels, logits), weights) / self._batch_size
+        weight = tf.constant(1.0 / num_replicas) if weights is None else tf.reduce_sum(weights) / self._batch_size
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        return tf.stack([loss, penalty, accuracy, roughly_finite(gradients)]), gradients
+        return tf.stack([loss, penalty, hits, weight, roughly_finite(gradients)]), gradients
 
-    def _evaluate(self, batch: Any, arrays: Any) -> tf.Tensor:
-        sums = self._strategy.run(self._evaluate_replica, args=(arrays, batch))
+    def _evaluate(self, source: Source, batch: Any, arrays: Any) -> tf.Tensor:
+        sums = self._strategy.run(functools.partial(self._evaluate_replica, source), args=(arrays, batch))
         return tf.cast(self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), tf.float64)
 
-    def _evaluate_replica(self, arrays: Any, batch: Any) -> tf.Tensor:
-        features, labels, weights = self._eval_source.take(arrays, batch)
+    def _evaluate_replica(self, source: Source, arrays: Any, batch: Any) -> tf.Tensor:
+        features, labels, weights = source.take(arrays, batch)
         logits = self._model(features, training=False)
-        loss = tf.reduce_sum(weights * losses.cross_entropy(labels, logits))
-        return tf.stack([loss, tf.reduce_sum(weights * losses.hits(labels, logits)), tf.reduce_sum(weights)])
+        values = losses.cross_entropy(labels, logits), losses.hits(labels, logits)
+        return tf.stack([*(losses.total(value, weights) for value in values), tf.reduce_sum(weights)])
 
 
 def _replica() -> int:

@@ -88,7 +88,7 @@ class Summaries:
 
         Both become metrics of the HParams dashboard, which reads no others than the evaluation's.
         """
-        self.scalars("eval", step, {**values, **self._total_sparsity()})
+        self.scalars("eval", step, {**values, **self._tagged(self.total_sparsity())})
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars `{tag: value}` of a step into `train` or `eval`."""
@@ -122,7 +122,7 @@ class Summaries:
                 counted = {name: _nonzeros(self._variables[name]) for name in target.names}
                 values |= {f"sparsity/{path}": 1.0 - count / self._size(path) for path, count in counted.items()}
                 nonzeros |= counted
-        return values | self._total_sparsity(nonzeros)
+        return values | self._tagged(self.total_sparsity(nonzeros))
 
     def histograms(self, step: int) -> None:
         """Writes a histogram of each measured variable, of its finite weights: NaN and infinity have no bucket."""
@@ -161,12 +161,20 @@ class Summaries:
             # A file that lost a record in its middle is of no use from there on, so nothing more is tried.
             self._failed = True
 
-    def _total_sparsity(self, nonzeros: Mapping[str, int] | None = None) -> dict[str, float]:
-        """Of all measured variables; those whose number of non-zeros is not given are counted."""
+    def total_sparsity(self, nonzeros: Mapping[str, int] | None = None) -> float | None:
+        """Share of exact zeros in all measured variables, None if there are none.
+
+        Args:
+          nonzeros: path -> number of non-zeros, where that is known; the others are counted.
+        """
         known = nonzeros or {}
         counts = [known[path] if path in known else _nonzeros(one) for path, one in self._variables.items()]
         size = sum(map(self._size, self._variables))
-        return {_TOTAL_SPARSITY: 1.0 - sum(counts) / size} if size else {}
+        return 1.0 - sum(counts) / size if size else None
+
+    @staticmethod
+    def _tagged(sparsity: float | None) -> dict[str, float]:
+        return {} if sparsity is None else {_TOTAL_SPARSITY: sparsity}
 
     def _size(self, path: str) -> int:
         return math.prod(self._variables[path].shape)

@@ -75,7 +75,7 @@ class Rehearsal:
         self._seek(self._start)
         try:
             begun = time.perf_counter()
-            self._steps.train(num_steps, np.zeros(4), np.zeros(2), False).totals.numpy()
+            self._steps.train(num_steps, np.zeros(5), np.zeros(2), False).totals.numpy()
             return (time.perf_counter() - begun) / num_steps
         finally:
             self._steps.jit = chosen

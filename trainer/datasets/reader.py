@@ -1,4 +1,4 @@
-"""Reads the (feature, label) pairs of a prepared TFDS data set, into memory or as a stream, and checks each."""
+"""Reads the examples of a prepared TFDS data set, into memory or as a stream, and checks each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.datasets.standardizer import Standardizer
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -19,44 +21,8 @@ FRAME = 16  # bytes of a TFRecord file around each record: its length, and two c
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Standardizer:
-    """(x - mean) / deviation, column by column; a constant column has an infinite deviation and so becomes 0.
-
-    Attributes:
-        mean: [n] float64.
-        deviation: [n] float64, the standard deviation.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, batches: Iterator[np.ndarray]) -> Standardizer:
-        """Takes mean and deviation of the rows of all batches [b, n], in one pass and without cancellation.
-
-        References:
-            Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-        """
-        count, mean, squares, low, high = 0, np.zeros(()), np.zeros(()), np.array(np.inf), np.array(-np.inf)
-        for batch in batches:
-            rows = batch.astype(np.float64)
-            shift = rows.mean(axis=0) - mean
-            total = count + len(rows)
-            squares = squares + rows.var(axis=0) * len(rows) + shift**2 * count * len(rows) / total
-            mean, count = mean + shift * len(rows) / total, total
-            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-        # Rounding leaves a constant column a deviation that is small, not 0; and so does an underflow of its squares.
-        deviation = np.sqrt(squares / count)
-        return cls(mean, np.where((low < high) & (deviation > 0), deviation, np.inf))
-
-    def __call__(self, features: Any) -> Any:
-        """Standardises float64 features [..., n], an array or a tensor."""
-        return (features - self.mean) / self.deviation
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Reader:
-    """The pairs of one data set.
+    """The examples of one data set: a feature, a label and, where the data set has them, a weight.
 
     Attributes:
         name: name of the data set, for messages.
@@ -64,6 +30,7 @@ class Reader:
         shape: shape of one example.
         dtype: type of the features as the data set stores them.
         num_classes: labels are 0 .. num_classes - 1.
+        weighted: whether each example has a weight, which its loss is multiplied by.
     """
 
     name: str
@@ -71,6 +38,7 @@ class Reader:
     shape: tuple[int, ...]
     dtype: np.dtype
     num_classes: int
+    weighted: bool = False
 
     @property
     def tabular(self) -> bool:
@@ -98,16 +66,59 @@ class Reader:
             raise ValueError(f"Split `{split}` holds no examples: {listed}; choose another split or slice.")
         return size
 
+    def divided(self, split: str, share: float) -> tuple[str, str]:
+        """Divides a split that is too large for memory into slices: the last `share` of its examples, and the others.
+
+        TFDS shuffles examples when it prepares a data set, so the last ones are as good as any; only a contiguous slice
+        is read without reading the rest.
+
+        Returns:
+            The slice of the others and the slice of the last examples.
+        """
+        size = self.num_examples(split)
+        held = round(share * size)
+        if not 0 < held < size:
+            raise ValueError(
+                f"--validation_split={share:g} of the {size} examples of split `{split}` leaves none to train on or "
+                "none to validate on; choose another share."
+            )
+        rest, last = [], []
+        for name, begin, end in reversed(self._ranges(split)):
+            middle = max(begin, end - held)
+            held -= end - middle
+            last += [f"{name}[{middle}:{end}]"] if middle < end else []
+            rest += [f"{name}[{begin}:{middle}]"] if begin < middle else []
+        return "+".join(reversed(rest)), "+".join(reversed(last))
+
+    def overlap(self, split: str, other: str) -> int:
+        """Returns how many examples two splits share."""
+        return sum(
+            max(0, min(end, other_end) - max(begin, other_begin))
+            for name, begin, end in self._ranges(split)
+            for other_name, other_begin, other_end in self._ranges(other)
+            if name == other_name
+        )
+
+    def _ranges(self, split: str) -> list[tuple[str, int, int]]:
+        import tensorflow_datasets as tfds
+
+        splits = self.builder.info.splits
+        parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+        sizes = {part.splitname: splits[part.splitname].num_examples for part in parts}
+        return [
+            (part.splitname, part.from_ or 0, sizes[part.splitname] if part.to is None else part.to) for part in parts
+        ]
+
     def nbytes(self, split: str) -> int:
         """Returns the size of a split's features in memory."""
         return self.num_examples(split) * math.prod(self.shape) * self.kept.itemsize
 
-    def arrays(self, splits: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def arrays(self, splits: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Reads splits into memory.
 
         Returns:
-            For each split, features [n, *shape], tabular ones as they are stored and others as training gets them, and
-            labels [n] int32.
+            For each split, features [n, *shape], tabular ones as they are stored and others as training gets them,
+            labels [n] int32, and weights [n] float32 where the data set has them, else None.
         """
         if not splits:
             return {}
@@ -115,28 +126,43 @@ class Reader:
         total = sum(sizes.values())
         features = np.empty((total, *self.shape), self.dtype if self.tabular else self.kept)
         labels = np.empty(total, np.int64)
+        weights = np.empty(total, np.float32) if self.weighted else None
         start = 0
         # One pipeline for all splits: building one takes longer than reading a small data set.
-        for batch, batch_labels in self._batches("+".join(sizes)):
+        for batch, batch_labels, *batch_weights in self._batches("+".join(sizes)):
             end = start + len(batch_labels)
             features[start:end], labels[start:end] = self._scaled(batch), batch_labels
+            if weights is not None:
+                weights[start:end] = batch_weights[0]
             start = end
         if start != total:
             raise ValueError(f"{self._damaged()}: it holds {start} examples in place of {total}.")
         found, start = {}, 0
         for split, size in sizes.items():
             part = slice(start, start + size)
+            own = None if weights is None else weights[part]
             self._check(split, features[part], labels[part])
-            found[split] = features[part], labels[part].astype(np.int32)
+            if own is not None:
+                self._check_weights(split, own)
+                self._check_total(split, float(own.max()))
+            found[split] = features[part], labels[part].astype(np.int32), own
             start += size
         return found
 
-    def check(self, split: str) -> None:
+    def check(self, split: str, every_label: bool = False) -> set[int]:
         """Finds out before training what is wrong with a split that is too large for memory.
 
-        Every file has its length, and every label is inside the classes. Where the data set promises that itself, a
-        look at the first examples is enough: it can break its promise with labels that are missing, most often all.
-        What else is wrong comes to light when it is read, see `stream`.
+        Every file has its length, every label is inside the classes, and every weight is one. Where the data set
+        promises its classes itself, a look at the first examples is enough, until two classes were seen: it can break
+        its promise with labels that are missing, most often all. What else is wrong comes to light when it is read, see
+        `stream`.
+
+        Args:
+            split: the split.
+            every_label: whether to read all labels, whatever the data set promises.
+
+        Returns:
+            The labels that were read.
 
         Raises:
             ValueError: what `arrays` raises for the same fault.
@@ -146,13 +172,21 @@ class Reader:
         self._check_lengths(split)
         feature, label = self.builder.info.supervised_keys[:2]
         promised = getattr(self.builder.info.features[label], "num_classes", None) or math.inf
-        start = 0
+        start, seen, largest = 0, set[int](), 0.0
         undecoded = {feature: tfds.decode.SkipDecoding()}
-        for (labels,) in self._numpy(split, lambda _, label, *others: (label,), undecoded):
+        for labels, *weights in self._numpy(split, lambda _, *others: others, undecoded):
+            labels = labels.reshape(-1).astype(np.int64)
             self._check_labels(split, labels, start)
+            seen.update(np.unique(labels).tolist())
+            if self.weighted:
+                self._check_weights(split, _narrow(weights[0]), start)
+                largest = max(largest, float(weights[0].max()))
             start += len(labels)
-            if promised <= self.num_classes:
+            if promised <= self.num_classes and len(seen) > 1 and not (every_label or self.weighted):
                 break
+        if self.weighted:
+            self._check_total(split, largest)
+        return seen
 
     def _check_lengths(self, split: str) -> None:
         import tensorflow_datasets as tfds
@@ -179,7 +213,7 @@ class Reader:
 
         def checked() -> Iterator[np.ndarray]:
             start = 0
-            for features, labels in self._batches(split):
+            for features, labels, *_ in self._batches(split):
                 self._check(split, features, labels, start)
                 start += len(labels)
                 yield features
@@ -187,13 +221,14 @@ class Reader:
         return Standardizer.of(checked())
 
     def stream(self, split: str, standardizer: Standardizer | None) -> tf.data.Dataset:
-        """Returns the checked pairs of a split that is too large for memory, in the order of the files."""
+        """Returns the checked examples of a split that is too large for memory, in the order of the files."""
         import tensorflow as tf
 
         where = f"Data set `{self.name}`, split `{split}`: "
 
-        def checked(index: tf.Tensor, feature: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            feature, label = tf.reshape(feature, self.shape), tf.cast(label, tf.int64)
+        def checked(index: tf.Tensor, feature: tf.Tensor, label: tf.Tensor, *weight: tf.Tensor) -> tuple[Any, ...]:
+            feature, label = tf.reshape(feature, self.shape), tf.cast(tf.reshape(label, []), tf.int64)
+            weight = tuple(tf.cast(tf.reshape(value, []), tf.float32) for value in weight)
             inside = (label >= 0) & (label < self.num_classes)
             words = f"{where}label {{}} of example {{}} is outside the classes 0..{self.num_classes - 1}"
             tf.debugging.Assert(inside, [tf.strings.format(words, (label, index))])
@@ -203,14 +238,15 @@ class Reader:
                 tf.debugging.Assert(finite, [tf.strings.format(words, index)])
             if standardizer:
                 feature = standardizer(tf.cast(feature, tf.float64))
-            return tf.cast(self._scaled(feature), self.kept), tf.cast(label, tf.int32)
+            return tf.cast(self._scaled(feature), self.kept), tf.cast(label, tf.int32), *weight
 
         pairs = self.builder.as_dataset(split, as_supervised=True, read_config=_read_config(autotune=True))
-        return pairs.enumerate().map(lambda index, pair: checked(index, pair[0], pair[1]), tf.data.AUTOTUNE)
+        return pairs.enumerate().map(lambda index, example: checked(index, *example), tf.data.AUTOTUNE)
 
-    def _batches(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for features, labels in self._numpy(split, lambda feature, label, *others: (feature, label)):
-            yield features.reshape(-1, *self.shape), labels
+    def _batches(self, split: str) -> Iterator[tuple[np.ndarray, ...]]:
+        for features, labels, *weights in self._numpy(split, lambda *example: example):
+            narrow = (_narrow(weight) for weight in weights)
+            yield features.reshape(-1, *self.shape), labels.reshape(-1).astype(np.int64), *narrow
 
     def _numpy(self, split: str, taken: Callable[..., Any], decoders: Any = None) -> Iterator[tuple[np.ndarray, ...]]:
         import tensorflow as tf
@@ -236,15 +272,31 @@ class Reader:
         outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
         if outside.size:
             label = labels[outside[0]]
-            remedy = (
-                "choose a split whose examples all have labels"
-                if labels.min() < 0
-                else f"num_classes={labels.max() + 1} would hold them all"
-            )
+            if labels.min() < 0:
+                remedy = "choose a split whose examples all have labels"
+            else:
+                remedy = f"num_classes={labels.max() + 1} would hold them all"
+                remedy += f", with class 0 empty, as labels begin at {labels.min()}" if labels.min() else ""
             raise ValueError(
                 f"{where}label {label} of example {start + outside[0]} is outside the classes "
                 f"0..{self.num_classes - 1}; "
                 f"{remedy}."
+            )
+
+    def _check_weights(self, split: str, weights: np.ndarray, start: int = 0) -> None:
+        bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if bad.size:
+            where = f"Data set `{self.name}`, split `{split}`: "
+            raise ValueError(
+                f"{where}example {start + bad[0]} has the weight {weights[bad[0]]:g}; expected a finite "
+                "number of at least 0. Mend the data, or choose a split without such examples."
+            )
+
+    def _check_total(self, split: str, largest: float) -> None:
+        if not largest > 0:
+            raise ValueError(
+                f"Data set `{self.name}`, split `{split}`: every example has the weight 0, so that none counts; mend "
+                "the data, or choose another split."
             )
 
     def _check(self, split: str, features: np.ndarray, labels: np.ndarray, start: int = 0) -> None:
@@ -273,49 +325,10 @@ def _records(path: str) -> int:
     return count if position == size else -1
 
 
-def describe(name: str, builder: Any, num_classes: int | None) -> Reader:
-    """Finds what a model sees of a data set.
-
-    Args:
-        name: name of the data set, for messages.
-        builder: a prepared `tfds.core.DatasetBuilder`.
-        num_classes: number of classes; None: what the data set says.
-
-    Raises:
-        ValueError: for a data set that has no pairs of numbers of one shape and an integer label.
-    """
-    import tensorflow_datasets as tfds
-
-    features, keys = builder.info.features, builder.info.supervised_keys
-    if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
-        raise ValueError(
-            f"Data set `{name}` does not say which feature is the input and which the label (supervised_keys={keys}); "
-            f"its features are {', '.join(features)}. Choose one that does, such as digits or mnist."
-        )
-    feature, label = features[keys[0]], features[keys[1]]
-    if (
-        not isinstance(label.get_tensor_info(), tfds.features.TensorInfo)
-        or label.shape
-        or np.dtype(label.np_dtype).kind not in "iu"
-    ):
-        raise ValueError(
-            f"Data set `{name}` has labels `{keys[1]}` that are not integers, {label}; choose a data set of classes."
-        )
-    num_classes = num_classes or getattr(label, "num_classes", None)
-    if not num_classes:
-        raise ValueError(f"Data set `{name}` does not say how many classes it has; say it with num_classes.")
-    if (
-        not isinstance(feature.get_tensor_info(), tfds.features.TensorInfo)
-        or np.dtype(feature.np_dtype).kind not in "biuf"
-    ):
-        raise ValueError(
-            f"Data set `{name}` has an input `{keys[0]}` that is not numbers, {feature}; choose images or numbers."
-        )
-    if None in feature.shape:
-        raise ValueError(
-            f"Data set `{name}` has inputs `{keys[0]}` of different sizes, {feature.shape}; choose one of equal sizes."
-        )
-    return Reader(name, builder, tuple(feature.shape) or (1,), np.dtype(feature.np_dtype), int(num_classes))
+def _narrow(weights: np.ndarray) -> np.ndarray:
+    """Weights as training takes them, [n] float32; what float32 cannot hold becomes infinite, which is refused."""
+    with np.errstate(over="ignore"):
+        return weights.reshape(-1).astype(np.float32)
 
 
 def _read_config(autotune: bool) -> Any:

@@ -1,0 +1,45 @@
+"""The last lines of a run: what came out, where it lies, and how to look at it."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import shutil
+import sys
+from typing import Any
+
+from trainer import rundir
+
+
+def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
+    """Accuracy on the test split, zeros, verdict, and the command that opens TensorBoard.
+
+    Args:
+      certificate: the content of `certificate.json`.
+      directory: the run directory.
+
+    Returns:
+      Four lines.
+    """
+    evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
+    of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
+    held = "every rule holds" if certificate["feasible"] else "NOT FEASIBLE: see the rules marked VIOLATED"
+    sparsity = certificate["sparsity"]
+    zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
+    chosen = f"best checkpoint, step {best['step']:,}: validation accuracy {best['accuracy']:.4f}"
+    return "\n".join(
+        [
+            f"step {step:,}: {held}{zeros}",
+            f"the last weights: test accuracy {evaluation['accuracy']:.4f}",
+            f"{chosen}, test accuracy {of_best}",
+            f"{directory / rundir.CERTIFICATE} says more, and TensorBoard shows the run: "
+            f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
+        ]
+    )
+
+
+def _tensorboard() -> str:
+    """TensorBoard as it is called from here: by its name where that is this environment's own, else by its path."""
+    own = pathlib.Path(sys.executable).with_name("tensorboard")
+    found = shutil.which("tensorboard")
+    return "tensorboard" if found is not None and pathlib.Path(found) == own else shlex.quote(str(own))
