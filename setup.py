@@ -4,6 +4,9 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+# The tests build the pages too.
+DOCS = ["furo>=2025.12,<2027", "myst-parser>=5.2,<6", "sphinx>=9,<10"]
+
 setup(
     name="constrained-training",
     version="0.1.0",
@@ -27,6 +30,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *DOCS,
             "cvxpy>=1.9,<2",
             "hypothesis>=6.170,<7",
             "mypy>=2.4,<3",
@@ -34,6 +38,8 @@ setup(
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",
         ],
+        # What builds the pages below docs/.
+        "docs": DOCS,
         # What the laws are held against for comparison; see scripts/baseline.py.
         "baseline": ["jax>=0.10,<0.11", "optax>=0.2.8,<0.3"],
         # What draws the benchmark's figures.

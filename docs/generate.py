@@ -1,0 +1,323 @@
+"""Writes the pages that only repeat what the code says: `python -m docs.generate`.
+
+The flags come from the program's own `--helpxml`, the constraints and the Python API from docstrings, the table of
+imports from the source. A test compares the committed pages with what this script would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import pathlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PACKAGES = ("constraints", "models", "trainer", "scripts")
+NOTE = "<!-- Written by `python -m docs.generate`. Change the docstring or the flag, not this page. -->\n"
+
+# Where a flag stands in the page. A name that the program lacks is ignored; a flag without a place comes last.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Network": ("model", "hidden_units", "filters", "depth", "width", "num_heads", "patch_size", "dropout"),
+    "Data": (
+        *("dataset", "data_dir", "train_split", "validation_split", "eval_split", "test_split"),
+        *("input_shape", "num_classes", "num_examples"),
+    ),
+    "The rule": (
+        *("constraint", "variables", "layer_type", "group", "with_bias", "spread", "sparsity_distribution"),
+        *("project_every", "rate", "relaxation", "optimizer_state", "pattern_from", "mask_from", "rules"),
+    ),
+    "Values of the constraint": (
+        *("max_value", "min_value", "total", "sparsity", "n", "m", "block", "rank", "penalty", "ridge"),
+    ),
+    "Schedule of the value": (
+        *("schedule", "initial_value", "begin", "end", "schedule_begin", "schedule_end"),
+        *("rule_begin", "rule_end", "power", "boundaries", "values"),
+    ),
+    "Optimizer": (
+        *("optimizer", "learning_rate", "learning_rate_schedule", "final_learning_rate", "warmup", "momentum"),
+        *("weight_decay", "clip_norm", "l1", "l2"),
+    ),
+    "Length and machine": (
+        *("batch_size", "epochs", "train_steps", "steps_per_loop", "num_replicas", "seed", "deterministic", "jit"),
+    ),
+    "When something goes wrong": ("on_nonfinite", "max_nonfinite", "max_nonfinite_steps", "max_spike"),
+    "Run directory and reports": (
+        *("run_dir", "resume", "overwrite", "dry_run", "summary_every", "histogram_every", "eval_every"),
+        *("checkpoint_every", "early_stopping"),
+    ),
+}
+OTHER = "Other flags"
+
+
+def help_xml() -> str:
+    """What the program says about its flags."""
+    command = [sys.executable, "-m", "trainer.main", "--helpxml"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def flags_page(xml: str) -> str:
+    """The page of the command line.
+
+    Args:
+      xml: output of the program's `--helpxml`.
+    """
+    own = {}
+    for flag in ElementTree.fromstring(xml).iter("flag"):
+        if "trainer" in (flag.findtext("file") or ""):
+            own[flag.findtext("name") or ""] = flag
+    listed = {name for names in SECTIONS.values() for name in names}
+    sections = {**SECTIONS, OTHER: tuple(sorted(own.keys() - listed))}
+    text = [
+        NOTE,
+        "# Command line\n",
+        "```\nscripts/train.sh --name=value ...\n```\n",
+        "The same program is `python -m trainer.main`, and `constrained-train` where the project is installed. "
+        "`--help` prints this list. `--flagfile=FILE` reads flags from a file, one a line. A flag that the chosen "
+        "constraint, schedule, network or optimizer does not take is an error that names what takes it.\n",
+        "A place in the run is a step (`500`), a share of the run (`10%`) or epochs (`3ep`).\n",
+    ]
+    for section, names in sections.items():
+        rows = [_flag_row(own[name]) for name in names if name in own]
+        if rows:
+            text += [f"## {section}\n", "| flag | meaning | default |", "|---|---|---|", *rows, ""]
+    return "\n".join(text)
+
+
+def constraints_page() -> str:
+    """The page of all sets and penalties, from their docstrings."""
+    import constraints
+
+    kinds = sorted(constraints.REGISTRY.items())
+    text = [
+        NOTE,
+        "# Constraints\n",
+        "Every set by the name that `--constraint` takes, and its class in `constraints`. In Python: "
+        '`from constraints import MaxNorm`, or `constraints.REGISTRY["maxnorm"]`. '
+        "What all of them can do is on the page [Python](python.md).\n",
+        "[How to choose](../how-to-choose.md) says which one serves which purpose.\n",
+    ]
+    for title, penalty in (("Sets", False), ("Penalties", True)):
+        text.append(f"## {title}\n")
+        for name, kind in kinds:
+            if kind.proximal is penalty:
+                text += [f"### {name}\n", f"`constraints.{kind.__name__}`; {_traits(kind)}.\n"]
+                text += [_values(kind), markdown(inspect.getdoc(kind) or "")]
+    return "\n".join(text)
+
+
+def python_page() -> str:
+    """The page of the public names, from their docstrings."""
+    import constraints
+    import trainer
+    from constraints import measures, schedules
+
+    text = [NOTE, "# Python\n", "## Constraint\n", "`constraints.Constraint`\n"]
+    text += [markdown(inspect.getdoc(constraints.Constraint) or ""), *_methods(constraints.Constraint)]
+    text += ["## Intersection\n", "`constraints.Intersection`\n"]
+    text += [markdown(inspect.getdoc(constraints.Intersection) or "")]
+    text += _methods(constraints.Intersection, beyond=constraints.Constraint)
+    text += ["## Schedules\n", "`constraints.schedules`. A schedule is a number that depends on the step.\n"]
+    for name in (*schedules.SCHEDULES, "with_warmup"):
+        text += _function(f"schedules.{name}", getattr(schedules, name))
+    text += ["## Measures\n", "`constraints.measures`. All of them return float64.\n"]
+    for name, function in vars(measures).items():
+        if inspect.isfunction(function) and function.__module__ == measures.__name__ and name[0] != "_":
+            text += _function(f"measures.{name}", function)
+    public = getattr(trainer, "__all__", ())
+    if public:
+        text.append("## Trainer\n")
+    for name in public:
+        thing = getattr(trainer, name)
+        if inspect.isclass(thing):
+            text += [f"### {name}\n", f"`trainer.{name}`\n", markdown(inspect.getdoc(thing) or "")]
+            text += _methods(thing)
+        else:
+            text += _function(f"trainer.{name}", thing)
+    text += ["## Declaring a value\n", *_function("constraints.hyperparameter", constraints.hyperparameter)]
+    return "\n".join(text)
+
+
+def imports_table() -> str:
+    """Which folder imports which: a Markdown table, a row for each folder of code."""
+    rows: dict[str, tuple[set[str], set[str]]] = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            room = str(path.parent.relative_to(ROOT))
+            ours, theirs = rows.setdefault(room, (set(), set()))
+            for name in _imported(path):
+                (ours if name.split(".")[0] in (*PACKAGES, "tests") else theirs).add(name)
+    text = ["| folder | imports of this project | other libraries |", "|---|---|---|"]
+    for room, (ours, theirs) in sorted(rows.items()):
+        folders = {_folder(name) for name in ours} - {room}
+        libraries = {name.split(".")[0] for name in theirs} - sys.stdlib_module_names
+        text.append(f"| `{room}` | {_code(folders)} | {_code(libraries)} |")
+    return "\n".join(text)
+
+
+def design_page() -> str:
+    """The page of the design, with the table of imports as it is now."""
+    begin, end = "<!-- imports: begin, written by `python -m docs.generate` -->", "<!-- imports: end -->"
+    before, _, rest = (DOCS / "design.md").read_text().partition(begin)
+    return f"{before}{begin}\n\n{imports_table()}\n\n{end}{rest.partition(end)[2]}"
+
+
+def pages(xml: str) -> dict[str, str]:
+    """Every written page: its path below `docs`, and its text.
+
+    Args:
+      xml: output of the program's `--helpxml`.
+    """
+    return {
+        "reference/flags.md": flags_page(xml),
+        "reference/constraints.md": constraints_page(),
+        "reference/python.md": python_page(),
+        "design.md": design_page(),
+    }
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown: its sections become headings in bold, their entries lists."""
+    blocks, entries = [], False
+    for block in re.split(r"\n\s*\n", docstring.strip()):
+        lines = block.splitlines()
+        section = re.fullmatch(r"(Args|Attributes|Returns|Raises|References|Yields):", lines[0])
+        entries = bool(section) or (entries and lines[0].startswith(" "))
+        if not entries:
+            blocks.append(_text(block) if lines[0][:2] != "- " else "\n".join(map(_text, lines)))
+            continue
+        body = inspect.cleandoc("\n" + "\n".join(lines[1:] if section else lines))
+        title = f"**{section[1]}**\n\n" if section else ""
+        if section and section[1] in ("Returns", "Yields"):
+            blocks.append(f"{title}{_text(' '.join(body.split()))}")
+        else:
+            blocks.append(title + "\n".join(_entries(body)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _entries(body: str) -> list[str]:
+    """The entries of a section, each a line: continued lines are indented, in References they follow an open end."""
+    joined: list[str] = []
+    for line in body.splitlines():
+        fresh = not joined or (not line.startswith(" ") and joined[-1].endswith("."))
+        if fresh or re.match(r"\*{0,2}\w+: ", line):
+            joined.append(line.strip())
+        else:
+            joined[-1] += f" {line.strip()}"
+    items = []
+    for entry in joined:
+        name = re.match(r"(\*{0,2}\w+): ", entry)
+        items.append(f"- `{name[1]}`: {_text(entry[name.end() :])}" if name else f"- {_text(entry)}")
+    return items
+
+
+# What Markdown takes for emphasis, mathematics or a tag; underscores within a word are none of these.
+_SPECIAL = re.compile(r"\*(?=\S)|(?<=\S)\*|\$|<(?=[A-Za-z/!?])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def _text(text: str) -> str:
+    """Escapes what Markdown would not show as it is, outside code."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(piece if piece[:1] == "`" else _SPECIAL.sub(r"\\\g<0>", piece) for piece in pieces)
+
+
+def _flag_row(flag: ElementTree.Element) -> str:
+    name, meaning = flag.findtext("name") or "", " ".join((flag.findtext("meaning") or "").split())
+    # One line for each constraint that takes the flag.
+    meaning = re.sub(r"(\(default: [^)]*\)) (?=\w)", r"\1<br>", _text(meaning))
+    default = flag.findtext("default")
+    written = "" if default in (None, "", "None") else f"`{default}`"
+    switch = f"`--{name}`, `--no{name}`" if flag.findtext("type") == "bool" else f"`--{name}`"
+    return f"| {switch} | {meaning} | {written} |"
+
+
+def _traits(kind: Any) -> str:
+    others = set(kind.groupings) - {kind.grouping}
+    also = f", also {_code(others)}" if others else ""
+    return f"{'convex' if kind.convex else 'not convex'}; groups: `{kind.grouping}`{also}"
+
+
+def _values(kind: Any) -> str:
+    fields = (*kind.hyperparameters(), *kind.options())
+    if not fields:
+        return ""
+    rows = [f"| `{field.name}` | {_field_help(field)} | `{field.default}` |" for field in fields]
+    return "\n".join(["| value | meaning | default |", "|---|---|---|", *rows, ""])
+
+
+def _field_help(field: dataclasses.Field) -> str:
+    return _text(field.metadata.get("help") or field.metadata["option"])
+
+
+def _methods(kind: type, beyond: type | None = None) -> list[str]:
+    """The public methods of a class with a docstring, those of its own bases in this project first.
+
+    Args:
+      kind: the class.
+      beyond: leaves out what this class has.
+    """
+    own = [base for base in kind.__mro__ if base.__module__.split(".")[0] == kind.__module__.split(".")[0]]
+    names = dict.fromkeys(name for base in reversed(own) for name in vars(base))
+    text: list[str] = []
+    for name in names:
+        method = getattr(kind, name)
+        public = name == "__call__" or not name.startswith("_")
+        if public and inspect.isroutine(method) and inspect.getdoc(method) and not hasattr(beyond, name):
+            text += _function(f"{kind.__name__}.{name}", method)
+    return text
+
+
+def _function(name: str, function: Any) -> list[str]:
+    """A heading, the signature and the docstring."""
+    arguments = ", ".join(
+        f"{argument.name}={argument.default!r}" if argument.default is not argument.empty else argument.name
+        for argument in _parameters(function)
+    )
+    return [f"### `{name.rsplit('.', 1)[-1]}`\n", f"`{name}({arguments})`\n", markdown(inspect.getdoc(function) or "")]
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")]
+
+
+def _imported(path: pathlib.Path) -> Iterable[str]:
+    """The dotted names that a file imports, relative ones written out."""
+    package = list(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _folder(name: str) -> str:
+    """The folder of a dotted name: `trainer.datasets.digits` -> `trainer/datasets`."""
+    parts = name.split(".")
+    while len(parts) > 1 and not (ROOT.joinpath(*parts)).is_dir():
+        parts.pop()
+    return "/".join(parts)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "-"
+
+
+def main() -> None:
+    """Writes the pages that differ."""
+    for name, text in pages(help_xml()).items():
+        path = DOCS / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"written: docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
