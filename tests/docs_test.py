@@ -89,11 +89,12 @@ def test_every_command_is_taken(page, workplace):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_TRAINING)
-def test_every_command_runs(server, page, workplace):
+def test_every_command_runs(page, workplace):
     write_files(page, workplace)
     for flags in training(page):
         short = [flag for flag in flags if not flag.startswith("--epochs=")]
-        server.succeed(*short, *length_of(flags), cwd=workplace)
+        # Not by the server, whose time limit a transformer passes where the machine is busy.
+        processes.succeed(*short, *length_of(flags), cwd=workplace)
 
 
 def length_of(flags: list[str]) -> list[str]:
