@@ -1,6 +1,6 @@
 """Writes the pages that only repeat what the code says: `python -m docs.generate`.
 
-The flags come from the program's own `--helpxml`, the constraints and the Python API from docstrings, the table of
+The flags come from their definitions, the constraints and the Python API from docstrings, the table of
 imports from the source. A test compares the committed pages with what this script would write.
 """
 
@@ -11,9 +11,7 @@ import dataclasses
 import inspect
 import pathlib
 import re
-import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,28 +48,22 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "When something goes wrong": ("on_nonfinite", "max_nonfinite", "max_nonfinite_steps", "max_spike"),
     "Run directory and reports": (
         *("run_dir", "resume", "overwrite", "dry_run", "summary_every", "histogram_every", "eval_every"),
-        *("checkpoint_every", "early_stopping"),
+        *("checkpoint_every", "early_stopping", "verbosity"),
     ),
 }
 OTHER = "Other flags"
 
 
-def help_xml() -> str:
-    """What the program says about its flags."""
-    command = [sys.executable, "-m", "trainer.main", "--helpxml"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+def flags_page() -> str:
+    """The page of the command line."""
+    from absl import flags
 
+    from trainer import cli
 
-def flags_page(xml: str) -> str:
-    """The page of the command line.
-
-    Args:
-      xml: output of the program's `--helpxml`.
-    """
-    own = {}
-    for flag in ElementTree.fromstring(xml).iter("flag"):
-        if "trainer" in (flag.findtext("file") or ""):
-            own[flag.findtext("name") or ""] = flag
+    values = flags.FlagValues()
+    cli.define(values)
+    # An old name that still works is filed under another module.
+    own = {flag.name: flag for flag in values.flags_by_module_dict()[cli.__name__]}
     listed = {name for names in SECTIONS.values() for name in names}
     sections = {**SECTIONS, OTHER: tuple(sorted(own.keys() - listed))}
     text = [
@@ -168,14 +160,10 @@ def design_page() -> str:
     return f"{before}{begin}\n\n{imports_table()}\n\n{end}{rest.partition(end)[2]}"
 
 
-def pages(xml: str) -> dict[str, str]:
-    """Every written page: its path below `docs`, and its text.
-
-    Args:
-      xml: output of the program's `--helpxml`.
-    """
+def pages() -> dict[str, str]:
+    """Every written page: its path below `docs`, and its text."""
     return {
-        "reference/flags.md": flags_page(xml),
+        "reference/flags.md": flags_page(),
         "reference/constraints.md": constraints_page(),
         "reference/python.md": python_page(),
         "design.md": design_page(),
@@ -227,14 +215,14 @@ def _text(text: str) -> str:
     return "".join(piece if piece[:1] == "`" else _SPECIAL.sub(r"\\\g<0>", piece) for piece in pieces)
 
 
-def _flag_row(flag: ElementTree.Element) -> str:
-    name, meaning = flag.findtext("name") or "", " ".join((flag.findtext("meaning") or "").split())
+def _flag_row(flag: Any) -> str:
     # One line for each constraint that takes the flag.
-    meaning = re.sub(r"(\(default: [^)]*\)) (?=\w)", r"\1<br>", _text(meaning))
-    default = flag.findtext("default")
-    written = "" if default in (None, "", "None") else f"`{default}`"
-    switch = f"`--{name}`, `--no{name}`" if flag.findtext("type") == "bool" else f"`--{name}`"
-    return f"| {switch} | {meaning} | {written} |"
+    meaning = re.sub(r"(\(default: [^)]*\)) (?=\w)", r"\1<br>", _text(" ".join(flag.help.split())))
+    value = flag.default
+    text = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    text = text.lower() if flag.boolean else text
+    switch = f"`--{flag.name}`, `--no{flag.name}`" if flag.boolean else f"`--{flag.name}`"
+    return f"| {switch} | {meaning} | {text and f'`{text}`'} |"
 
 
 def _traits(kind: Any) -> str:
@@ -312,7 +300,7 @@ def _code(names: Iterable[str]) -> str:
 
 def main() -> None:
     """Writes the pages that differ."""
-    for name, text in pages(help_xml()).items():
+    for name, text in pages().items():
         path = DOCS / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
