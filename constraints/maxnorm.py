@@ -38,7 +38,8 @@ class MaxNorm(Rescaling):
         return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), bound / norm)
 
     def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
-        return tf.reduce_max(norm) <= tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
+        # Squares that overflow make inf of a norm, which is not below any bound.
+        return tf.reduce_max(norm) < tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         norm = numerics.l2(tf.cast(w, tf.float64), w.dtype)

@@ -37,8 +37,8 @@ class MinMaxNorm(Rescaling):
 
     def factor(self, norm: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")
-        room = numerics.slack(size) * high + tf.where(self.sphere(size, dtype), self._rounding(size, dtype), 0.0)
-        inside = (norm >= low - room) & (norm <= high + room)
+        slack, room = numerics.slack(size), tf.where(self.sphere(size, dtype), self._rounding(size, dtype), 0.0)
+        inside = (norm >= low * (1.0 - slack) - room) & (norm <= high * (1.0 + slack) + room)
         return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm)
 
     def origin(self, size: int) -> tf.Tensor:
@@ -51,7 +51,8 @@ class MinMaxNorm(Rescaling):
     def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
         low = tf.cast(self.value("min_value") * (1.0 + 2.0 * relative), norm.dtype)
         high = tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
-        return (tf.reduce_min(norm) >= low) & (tf.reduce_max(norm) <= high)
+        # Squares that overflow make inf of a norm, which is not below any bound.
+        return (tf.reduce_min(norm) >= low) & (tf.reduce_max(norm) < high)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         low, high = self.value("min_value"), self.value("max_value")

@@ -139,3 +139,9 @@ def test_large_tensors_are_projected_in_float64(shape):
     np.testing.assert_array_equal(bits(tf.function(MaxNorm(max_value), jit_compile=True)(w)), bits(p))
     inside = w * np.float32(0.01)
     np.testing.assert_array_equal(bits(MaxNorm(max_value)(inside)), bits(inside))
+
+
+def test_a_bound_beyond_float32_holds():
+    w = np.full((300, 1), 3e38, np.float32)
+    constraint = MaxNorm(1e39)
+    assert 0.99e39 < constraint.norm(constraint(w)) <= 1e39

@@ -104,3 +104,12 @@ def test_large_tensors_reach_both_spheres():
     assert norms.max() <= 2.0 + 1e-13
     np.testing.assert_array_equal(bits(constraint(p)), bits(p))
     np.testing.assert_array_equal(bits(tf.function(constraint, jit_compile=True)(w)), bits(p))
+
+
+@pytest.mark.parametrize("size", [5, 300, 20_000])
+def test_a_small_inner_sphere_beside_a_large_outer_one_is_reached(size):
+    constraint = MinMaxNorm(min_value=1e-9, max_value=1e6)
+    w = np.random.default_rng(0).standard_normal((size, 1)).astype(np.float32)
+    w *= np.float32(1e-10 / np.linalg.norm(w))
+    np.testing.assert_allclose(constraint.norm(constraint(w)), 1e-9, rtol=1e-6)
+    assert constraint.distance(w) > 0.0
