@@ -103,6 +103,8 @@ def _threshold(w: tf.Tensor, total: tf.Tensor, start: tf.Tensor) -> tuple[excess
 
     least, stays = between_passes(lowest)(sums, negative)
     cut = excess.threshold(w, lambda rows: rows, total, least, start)
+    # -inf lies below every threshold, so only the sums know of it.
+    cut = cut._replace(finite=tf.math.is_finite(sums))
     return cut, stays, between_passes(judged)(cut, stays)
 
 

@@ -125,3 +125,10 @@ def test_large_tensors_are_projected_exactly(shape, total):
         assert p.min() >= 0.0
         np.testing.assert_array_equal(bits(Simplex(total)(p)), bits(p))
         np.testing.assert_array_equal(bits(compiled(w + np.float32(shift), tf.constant(total, tf.float64))), bits(p))
+
+
+def test_a_group_of_inf_keeps_its_subnormals_among_many():
+    w = np.random.default_rng(0).standard_normal((300, 3)).astype(np.float32)
+    w[:, 1] = -np.finfo(np.float32).smallest_subnormal
+    w[0, 1] = -np.inf
+    np.testing.assert_array_equal(bits(Simplex(1.0)(w).numpy()[:, 1]), bits(w[:, 1]))
