@@ -25,12 +25,14 @@ class Cut(NamedTuple):
       bits: int32 [groups].
       reached: float64 [groups], entries that reach it: at least as many as are kept, more where some tie.
       finite: bool [groups], whether all of a column's entries are; the others' cuts mean nothing.
+      found: bool scalar, whether all of them were found.
       carried: float32 [2, groups], for the next call: the cut as a number, and how far from it to look, in bits.
     """
 
     bits: tf.Tensor
     reached: tf.Tensor
     finite: tf.Tensor
+    found: tf.Tensor
     carried: tf.Tensor
 
 
@@ -191,7 +193,7 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before:
     zero = tf.zeros(w.shape[1:], tf.int32)
     whole = _Between(zero, zero + _INFINITY, tf.fill(w.shape[1:], tf.constant(w.shape[0], tf.float64)), over)
     wanted, _, between = onwards(whole, (low, high), (from_low, from_high))
-    _, _, _, between = tf.while_loop(
+    _, wanted, _, between = tf.while_loop(
         lambda passes, wanted, *_: wanted & (passes < _MAX_PASSES),
         step,
         (0, wanted, tf.zeros(w.shape[1:], tf.bool), between),
@@ -199,4 +201,4 @@ def _cut(w: tf.Tensor, kept: tf.Tensor, low: tf.Tensor, high: tf.Tensor, before:
     # So far again, and as much to spare; as numbers of bits, which float32 rounds but does not lose.
     further = tf.cast(2 * tf.minimum(tf.abs(between.low - before), _MOST // 2), tf.float32)
     carried = tf.stack([tf.bitcast(between.low, tf.float32), further])
-    return Cut(between.low, between.reach_low, finite, tf.where(finite, carried, 0.0))
+    return Cut(between.low, between.reach_low, finite, ~wanted, tf.where(finite, carried, 0.0))

@@ -84,7 +84,7 @@ class TopK(Constraint):
             lambda: counting.ties(w, cut, room),
         )
         exactly = numerics.rarely(lambda: self._selected(w))
-        return tf.cond(many | (room < 1), exactly, lambda: counting.chosen(w, cut, last)), cut.carried
+        return tf.cond(many | (room < 1) | ~cut.found, exactly, lambda: counting.chosen(w, cut, last)), cut.carried
 
     def _selected(self, w: tf.Tensor) -> tf.Tensor:
         return tf.where(numerics.finite_groups(w), self.project(w, w.dtype), w)

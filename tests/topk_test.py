@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, schedules
+from constraints import REGISTRY, counting, schedules
 from tests import oracles
 from tests.oracles import DTYPES, bits
 from tests.suites import every_dtype_and_way, fast
@@ -158,3 +158,10 @@ def test_a_large_tensor_with_bad_groups():
     np.testing.assert_array_equal(bits(p[:, [2, 4]]), bits(w[:, [2, 4]]))
     others = [0, 1, 3, 5, 6]
     np.testing.assert_array_equal(bits(p[:, others]), bits(expected[:, others]))
+
+
+def test_columns_whose_cut_the_passes_missed_are_selected_all_the_same(monkeypatch):
+    w = np.random.default_rng(8).standard_normal((1 << 17, 1)).astype(np.float32) ** 5
+    monkeypatch.setattr(counting, "_MAX_PASSES", 0)
+    p = TopK(0.9)(w).numpy()
+    np.testing.assert_array_equal(p, oracles.project("topk", w, sparsity=0.9))
