@@ -1,4 +1,4 @@
-"""Groups that a projection's shortcuts may misjudge: at a bound but for the weights that a shortcut does not look at."""
+"""Groups that a projection's shortcuts may misjudge, such as one at its bound beside very many tiny weights."""
 
 from __future__ import annotations
 
@@ -23,25 +23,34 @@ class Setting:
     Attributes:
       bound: the set's bound, or 1.
       count: weights of a group.
-      epsilon: distance from 1 to the next number of the type.
-      subnormal: the smallest number of the type above 0.
-      huge: a number whose sums over a group are still numbers of the type.
+      dtype: their type.
     """
 
     bound: float
     count: int
-    epsilon: float
-    subnormal: float
-    huge: float
+    dtype: str
+
+    @property
+    def epsilon(self) -> float:
+        return oracles.epsilon(self.dtype)
+
+    @property
+    def subnormal(self) -> float:
+        """The smallest number of the type above 0."""
+        return float(ml_dtypes.finfo(DTYPES[self.dtype]).smallest_subnormal)
+
+    @property
+    def huge(self) -> float:
+        """A number whose sums over a group are still numbers of the type."""
+        return min(1e30, oracles.largest(self.dtype) / (4.0 * self.count))
 
     @property
     def slack(self) -> float:
         """What a float64 sum of the group may be off by, relative to it."""
         return numerics.slack(self.count)
 
-    @property
-    def rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.count)
+    def sizes(self) -> np.ndarray:
+        return np.random.default_rng(self.count).exponential(size=self.count)
 
     def beside(self, crumb: float, first: float = 1.0) -> np.ndarray:
         """One weight at the bound, and crumbs relative to it that a test of that weight alone does not see."""
@@ -51,13 +60,11 @@ class Setting:
 
     def at_norm(self, order: int, ulps: float) -> np.ndarray:
         """Weights of many sizes whose norm is the bound, but for some units in the last place of the largest."""
-        group = self.rng.exponential(size=self.count)
-        group *= self.bound / np.linalg.norm(group, order)
-        dtype = next(kind for kind in DTYPES.values() if float(ml_dtypes.finfo(kind).eps) == self.epsilon)
-        group = group.astype(dtype).astype(np.float64)
+        group = self.sizes()
+        group = (group * (self.bound / np.linalg.norm(group, order))).astype(DTYPES[self.dtype]).astype(np.float64)
         place = np.argmax(group)
         group[place] = max(self.bound**order - np.sum(np.delete(group, place) ** order), 0.0) ** (1.0 / order)
-        group[place] = float(np.array(group[place]).astype(dtype)) * (1.0 + ulps * self.epsilon)
+        group[place] = float(group[place].astype(DTYPES[self.dtype])) * (1.0 + ulps * self.epsilon)
         return group
 
 
@@ -72,7 +79,7 @@ def _clusters(s: Setting) -> np.ndarray:
 
 
 def _huge(s: Setting) -> np.ndarray:
-    group = s.rng.exponential(size=s.count) * s.bound / s.count
+    group = s.sizes() * s.bound / s.count
     group[-1] = s.huge
     return group
 
@@ -146,15 +153,8 @@ def stack_of(case: Case, family: str, dtype: str, shape: tuple[int, int]) -> tup
     """
     kinds = FAMILIES[family].values()
     stack = Stack(case, dtype, shape, 2 * len(kinds))
-    info = ml_dtypes.finfo(DTYPES[dtype])
     numbers = dict(case.values)
-    setting = Setting(
-        abs(numbers.get("max_value", numbers.get("total", 1.0))),
-        stack.weights,
-        float(info.eps),
-        float(info.smallest_subnormal),
-        min(1e30, oracles.largest(dtype) / (4.0 * stack.weights)),
-    )
+    setting = Setting(abs(numbers.get("max_value", numbers.get("total", 1.0))), stack.weights, dtype)
     plain = np.array([kind(setting) for kind in kinds])
     signs = np.random.default_rng(1).choice([1.0, -1.0], plain.shape)
     return stack, np.concatenate([plain, plain * signs]).astype(DTYPES[dtype])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.adversarial import CASES, FAMILIES, stack_of
 from tests.generated_laws_test import LAWS, compiled_is_eager, continued_is_projected
