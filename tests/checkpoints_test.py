@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pathlib
 import shutil
 import threading
 import time
@@ -347,3 +348,116 @@ def test_a_file_that_grew_between_writing_and_renaming_is_noticed(copied):
     with open(folder / "step-00000003" / FILES["data"], "ab") as file:
         file.write(b"x")
     assert Run(folder).checkpoints.restore() == 2
+
+
+NAMES = ["hidden=[300,100]", "a*b?c", "{a,b}", "back\\slash", " a b", "%s%n", "ü中", "-x", "~", "file:", "$HOME;'\"|&"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_any_name_gives_back_what_was_saved(tmp_path, monkeypatch, name):
+    """TensorFlow takes the path of a checkpoint for a pattern; here others match it as well."""
+    for other in (name, "hidden=3", "aabbc", "a", "backslash", "s%"):
+        (tmp_path / other).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / name, pathlib.Path(name)):
+        run = Run(folder / "checkpoints")
+        run.step()
+        run.checkpoints.save()
+        saved = run.state()
+        again = Run(folder / "checkpoints")
+        assert again.checkpoints.restore() == 1
+        assert tiny.same_bits(again.state(), saved)
+        run.step()
+        checkpoints.read_weights(folder / "checkpoints", run.model, "pattern_from")
+        trained = [[value.numpy() for value in one.model.trainable_variables] for one in (run, again)]
+        assert tiny.same_bits(*trained)
+        shutil.rmtree(folder / "checkpoints")
+    assert all(not os.listdir(tmp_path / other) for other in os.listdir(tmp_path))
+
+
+def test_a_checkpoint_that_was_passed_over_is_written_again_at_its_step(copied, monkeypatch):
+    """Its files are whole, and yet it is not what training comes to at that step."""
+    folder, _ = copied
+    run = Run(folder)
+    read = checkpoints.Checkpoints._read
+    monkeypatch.setattr(
+        checkpoints.Checkpoints, "_read", lambda self, path, step: "no" if step == 3 else read(self, path, step)
+    )
+    assert run.checkpoints.restore() == 2
+    run.step()
+    run.model.trainable_variables[0].assign_add(tf.ones_like(run.model.trainable_variables[0]))
+    expected = run.state()
+    run.checkpoints.save()
+    monkeypatch.undo()
+    again = Run(folder)
+    assert again.checkpoints.restore() == 3
+    assert tiny.same_bits(again.state(), expected)
+
+
+def best_of(tmp_path) -> Run:
+    """Six steps with a checkpoint at each second, and the best at 1, 3 and 4."""
+    run = Run(tmp_path)
+    for step in range(1, 7):
+        run.step()
+        if step in (1, 3, 4):
+            run.progress.best.assign([step / 10, 1.0, step])
+            run.checkpoints.save_best()
+        else:
+            run.progress.best.assign([0.4, 1.0, 4] if step > 4 else [0.1, 1.0, 1])
+        if step % 2 == 0:
+            run.checkpoints.save()
+            assert names(tmp_path / "best") == [f"step-0000000{1 if step == 2 else 4}"]
+        if step == 3:
+            # The one that a return to step 2 needs, and the newest.
+            assert names(tmp_path / "best") == ["step-00000001", "step-00000003"]
+    return run
+
+
+def test_going_back_takes_the_best_of_later_steps_away(tmp_path):
+    best_of(tmp_path)
+    shutil.copytree(tmp_path / "best" / "step-00000004", tmp_path / "best" / "step-00000009")
+    again = Run(tmp_path)
+    assert again.checkpoints.restore() == 6
+    again.checkpoints.return_best(6)
+    assert names(tmp_path / "best") == ["step-00000004"]
+    assert again.progress.best.numpy().tolist() == [0.4, 1.0, 4.0]
+    assert again.said == []
+
+
+@pytest.mark.parametrize("act", ["flip", "delete", "delete the folder"])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_best_that_is_lost_is_said_and_what_remains_is_the_best(tmp_path, act, older):
+    best_of(tmp_path)
+    best = tmp_path / "best" / "step-00000004"
+    if older:
+        content = json.loads((best / "manifest.json").read_text())
+        copy = shutil.copytree(best, tmp_path / "best" / "step-00000003")
+        content |= {"step": 3, "score": {"accuracy": 0.3, "loss": 1.0}}
+        (copy / "manifest.json").write_text(manifests.serialised(content))
+    if act == "delete the folder":
+        shutil.rmtree(best)
+    else:
+        {"flip": flip, "delete": os.remove}[act](best / FILES["data"])
+    again = Run(tmp_path)
+    assert again.checkpoints.restore() == 6
+    again.checkpoints.return_best(6)
+    (line,) = again.said
+    assert line.startswith("the best weights, of step 4, are lost: ")
+    assert line.endswith("is now that of step 3" if older else "is now that of the next evaluation")
+    assert again.progress.best.numpy().tolist() == ([0.3, 1.0, 3.0] if older else [-1.0, float("inf"), 0.0])
+    # The next one takes the place of what is damaged.
+    again.step()
+    again.progress.best.assign([0.2, 1.0, 7])
+    again.checkpoints.save_best()
+    again.checkpoints.save()
+    assert names(tmp_path / "best") == ["step-00000007"]
+
+
+def test_each_new_checkpoint_is_told_of(tmp_path):
+    told: list[int] = []
+    run = Run(tmp_path, saved=told.append)
+    for _ in range(3):
+        run.step()
+        run.checkpoints.save()
+        run.checkpoints.save_best()
+    assert told == [1, 2, 3]

@@ -47,7 +47,7 @@ POINTS = {
     "before the folder is synced": point("trainer.manifest:sync", 4),
     "before the checkpoint gets its name": point("os:rename", about="unfinished-"),
     "after the checkpoint got its name": point("os:rename", when="after", about="unfinished-"),
-    "before an old one is set aside": point(f"{CHECKPOINTS}:Checkpoints._delete", about="checkpoints/step-"),
+    "before an old one is set aside": point("trainer.folders:delete", about="checkpoints/step-"),
     "after an old one was set aside": point("os:rename", when="after", about="obsolete-"),
     "in the middle of deleting an old one": point("os:unlink", 1, "after", about="state.index"),
     "after a save": point(f"{CHECKPOINTS}:Checkpoints.save", when="after"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import tensorboard_data
+from tests import tensorboard_data, tiny
 from tests.nonfinite_test import injected, session, since
-from trainer import failures
+from trainer import checkpoints, failures
 from trainer.config import Config
 from trainer.interrupts import Interrupt
 from trainer.recovery import Spikes, end_of
+from trainer.steps import Steps
 
 
 def recent() -> tf.Variable:
@@ -75,3 +77,44 @@ def test_a_loss_that_stays_high_ends_the_run_with_the_checkpoint_before_it(monke
         "step-00000000",
         "step-00000005",
     ]
+
+
+# Accuracy at each evaluation, every 2 steps: those of steps 2 to 10, and of 12 to 18 before the run goes back from 20
+# to 10, then of 12 to 20, and at the end.
+SCORES = {
+    "a later one is the best": [0.1, 0.2, 0.5, 0.3, 0.4, 0.6, 0.9, 0.7, 0.8, 0.55, 0.65, 0.75, 0.35, 0.15, 0.15],
+    "the same step is the best": [0.1, 0.2, 0.5, 0.3, 0.4, 0.6, 0.9, 0.7, 0.8, 0.35, 0.65, 0.55, 0.3, 0.15, 0.15],
+    "none is better again": [0.1, 0.2, 0.5, 0.3, 0.4, 0.6, 0.9, 0.7, 0.8, 0.35, 0.3, 0.2, 0.15, 0.1, 0.1],
+}
+BEST = {
+    "a later one is the best": (16, 0.75),
+    "the same step is the best": (14, 0.65),
+    "none is better again": (6, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_after_going_back_the_best_is_the_best_of_what_remains(monkeypatch, tmp_path, name):
+    """What the certificate says of the best is true of the file: its weights are those that reached the score."""
+    runs, reached, scores = [], {}, iter(SCORES[name])
+
+    def evaluate(self):
+        score = next(scores)
+        reached[score] = [variable.numpy() for variable in self._model.trainable_variables]
+        return {"loss": 1.0 - score, "accuracy": score}
+
+    injected(monkeypatch, lambda step, _: tf.equal(step + runs[0]._state.dropped, 18), what="loss", value=1e4)
+    monkeypatch.setattr(Steps, "evaluate", evaluate)
+    runs.append(
+        session(tmp_path, max_spike=3.0, train_steps=20, eval_every="2", summary_every="10", checkpoint_every="10")
+    )
+    certificate = runs[0].run(Interrupt())
+    runs[0].close()
+    step, score = BEST[name]
+    assert certificate["best"] == {"accuracy": score, "loss": pytest.approx(1.0 - score), "step": step}
+    assert [path.name for path in (tmp_path / "checkpoints" / "best").iterdir()] == [f"step-{step:08d}"]
+    model = runs[0]._experiment.model
+    for variable in model.trainable_variables:
+        variable.assign(np.zeros(variable.shape))
+    checkpoints.read_weights(tmp_path / "checkpoints" / "best", model, "best")
+    assert tiny.same_bits([variable.numpy() for variable in model.trainable_variables], reached[score])

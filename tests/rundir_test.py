@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -369,3 +371,106 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         rundir.write_atomically(file, "new")
     assert file.read_text() == "old"
+
+
+STRANGE = {
+    "a pipe": os.mkfifo,
+    "a folder": os.mkdir,
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize(
+    "name", [".lock", "run.json", "flags.txt", "certificate.json", "saved.json", "train/events.out.tfevents.1"]
+)
+def test_something_else_in_place_of_a_file_is_refused_and_not_waited_for(run_of_earlier, name, kind):
+    (run_of_earlier / name).unlink(missing_ok=True)
+    STRANGE[kind](run_of_earlier / name)
+    for act in (lambda run: run.check(), lambda run: run.open("", {})):
+        with pytest.raises(ValueError, match=f"--run_dir=.*{name} is (not a file|a symbolic link).*--overwrite"):
+            act(directory(run_of_earlier))
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a file"])
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/best", "train", "eval"])
+def test_something_else_in_place_of_a_folder_is_refused(run_of_earlier, name, kind):
+    path = run_of_earlier / name
+    if path.exists():
+        shutil.rmtree(path)
+    os.mkfifo(path) if kind == "a pipe" else path.write_text("no folder")
+    with pytest.raises(ValueError, match=f"--run_dir=.*{name} is not a folder.*--overwrite"):
+        directory(run_of_earlier).check()
+    again = directory(run_of_earlier, overwrite=True)
+    assert again.open("", {}) is False
+    again.close()
+
+
+NESTED = "[" * 100_000 + "]" * 100_000
+HALF = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize(
+    "content",
+    [NESTED, f'{{"settings": {NESTED}}}', '{"settings": {"seed": ' + "9" * 5000 + "}}", " " * 20_000_000],
+    ids=["nested", "nested settings", "digits", "large"],
+)
+def test_a_record_that_json_does_not_take(run_of_earlier, content):
+    (run_of_earlier / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run.json is damaged.*--overwrite"):
+        directory(run_of_earlier).check()
+
+
+@pytest.mark.parametrize("value", [HALF, '["x"]', '{"a": {}}', "5", "null", '"text"', "[[1, 2, 3]]"])
+@pytest.mark.parametrize("name", ["rules", "model_options", "seed"])
+def test_settings_of_any_type_are_other_settings(run_of_earlier, name, value):
+    settings = {**config(run_of_earlier).identity(), name: "HERE"}
+    text = json.dumps({"settings": settings}).replace('"HERE"', value)
+    (run_of_earlier / "run.json").write_text(text)
+    with pytest.raises(ValueError, match="other settings"):
+        directory(run_of_earlier).check()
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOLCK"])
+def test_where_the_file_system_has_no_locks_runs_begin_and_go_on(tmp_path, monkeypatch, number):
+    def none(*args):
+        raise OSError(getattr(errno, number), "no locks here")
+
+    monkeypatch.setattr(rundir.fcntl, "flock", none)
+    for resumed in (False, True):
+        run = directory(tmp_path / "run")
+        assert run.check() is resumed
+        assert run.exclusive
+        assert run.open("", {}) is resumed
+        assert not run.exclusive
+        run.check_held()
+        run.close()
+
+
+def test_another_failure_of_the_lock_is_no_lack_of_locks(tmp_path, monkeypatch):
+    def fails(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(rundir.fcntl, "flock", fails)
+    with pytest.raises(ValueError, match="cannot be written: Input/output error"):
+        directory(tmp_path / "run").open("", {})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\n--overwrite", "a\rb", "a ", "a\t", "a\udcff"])
+def test_a_name_that_cannot_be_given_again_is_refused_before_anything_is_made(tmp_path, name):
+    with pytest.raises(ValueError, match=r"--run_dir=.* cannot be used: .*; choose another name"):
+        directory(tmp_path / name).check()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_note_of_what_was_saved(tmp_path):
+    run = directory(tmp_path / "run")
+    run.open("", {})
+    assert run.saved() is None
+    for step in (0, 40):
+        run.note_saved(step)
+        assert run.saved() == step
+    for damaged in ("", "[]", "{}", '{"step": "40"}', NESTED):
+        (run.path / "saved.json").write_text(damaged)
+        assert run.saved() is None
+    run.close()

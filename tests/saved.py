@@ -14,7 +14,7 @@ FEATURES = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 class Run:
     """A network with dropout and adam that goes on by one eager step at a time."""
 
-    def __init__(self, directory, replicas: int = 1, keep: int = 3, run: str = ""):
+    def __init__(self, directory, replicas: int = 1, keep: int = 3, run: str = "", saved=lambda step: None):
         keras.utils.set_random_seed(3)
         self.strategy = devices.strategy(replicas)
         with self.strategy.scope():
@@ -25,7 +25,7 @@ class Run:
         self.progress = checkpoints.Progress()
         self.said: list[str] = []
         self.checkpoints = checkpoints.Checkpoints(
-            directory, self.model, self.optimizer, self.progress, keep, self.said.append, run=run
+            directory, self.model, self.optimizer, self.progress, keep, self.said.append, run=run, saved=saved
         )
 
     def step(self) -> None:

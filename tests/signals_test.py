@@ -29,7 +29,7 @@ WHILE_SAVING = {
     "as values are written": "trainer.checkpoints:Checkpoints._write",
     "as checksums are taken": "trainer.manifest:fingerprint",
     "as files are synced": "trainer.manifest:sync",
-    "as it gets its name": "trainer.checkpoints:Checkpoints._path",
+    "as it gets its name": "trainer.folders:path",
     "as event files are looked for": "trainer.summaries:Summaries.look",
     "as event files are closed": "trainer.summaries:Summaries.close",
     "as the directory is given back": "trainer.session:Session.close",

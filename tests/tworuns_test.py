@@ -123,9 +123,7 @@ def refused(folder, pid: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "at", ["manifest:sync", "manifest:fingerprint", "checkpoints:Checkpoints._path", "checkpoints:Checkpoints._delete"]
-)
+@pytest.mark.parametrize("at", ["manifest:sync", "manifest:fingerprint", "folders:path", "folders:delete"])
 def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
     with start([sabotage.point(f"trainer.{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:

@@ -5,6 +5,9 @@ another name, synced, checksummed in a manifest, renamed. The directory listing 
 there is no state file to be lost or to point elsewhere; a checkpoint whose checksums do not hold is passed over, and so
 is one of another run. Symbolic links are not followed. Values that are not finite are neither saved nor restored.
 
+The folder `best` holds the weights of the best evaluation, with its score in the manifest. A run may go back to its
+newest checkpoint, so the best one up to that step stays until there is a newer checkpoint.
+
 A save has two parts. Training waits while the values are handed to the system; a compiled function does that in some
 milliseconds, as `tf.train.Checkpoint` alone goes through the whole network in Python each time. Until they are on the
 disk under the checkpoint's name, which takes as long as the disk does, training may go on.
@@ -15,20 +18,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import devices, failures, manifest
+from trainer import devices, failures, files, folders, manifest
 from trainer.background import Background
-
-# One spelling for each step, or two directories could claim to be the same checkpoint.
-_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
-_UNFINISHED = re.compile(r"(unfinished|obsolete)-.*")
 
 
 class Progress(tf.train.Checkpoint):
@@ -68,6 +65,7 @@ class Checkpoints:
       log: told of every checkpoint that is passed over.
       rules: what rules remember, see `trainer.targets`.
       run: tells this run's checkpoints from those of another; "" where it does not matter.
+      saved: told of the step of each new checkpoint, in another thread.
     """
 
     def __init__(
@@ -80,6 +78,7 @@ class Checkpoints:
         log: Callable[[str], None] = print,
         rules: Sequence[tf.Variable] = (),
         run: str = "",
+        saved: Callable[[int], None] = lambda step: None,
     ):
         # tf.train.Checkpoint leaves seed generators out, and with them the state of dropout.
         seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
@@ -90,10 +89,15 @@ class Checkpoints:
         self._floats = [variable for variable in variables if tf.as_dtype(variable.dtype).is_floating]
         self._values = tf.function(self._written, autograph=False)
         self._optimizer = optimizer
+        self._progress = progress
         self._directory = directory
+        self._best = directory / "best"
         self._keep = keep
         self._log = log
         self._run = run
+        self._saved = saved
+        # Checkpoints of this very state's past; others of the same step may hold what was taken back since.
+        self._own: set[pathlib.Path] = set()
         self._background = Background("checkpoint")
 
     def save(self, wait: bool = True) -> pathlib.Path:
@@ -111,25 +115,47 @@ class Checkpoints:
         """
 
         def tidy(now: int) -> None:
-            steps = _steps(self._directory)
+            steps = folders.steps(self._directory)
             # Later steps than this are those that `restore` passed over; they must not take the place of good ones.
             kept = [step for step in steps if step <= now][: self._keep]
             for step in steps:
                 if step not in kept:
-                    self._delete(self._path(self._directory, step))
+                    folders.delete(folders.path(self._directory, step))
+            self._tidy_best(now)
+            self._saved(now)
 
         return self._save(self._directory, tidy, wait)
 
     def save_best(self, wait: bool = True) -> pathlib.Path:
         """Writes the present state as the best so far, in the folder `best`; all else as `save`."""
-        folder = self._directory / "best"
+        accuracy, loss, _ = self._progress.best.numpy().tolist()
+        return self._save(self._best, self._tidy_best, wait, (accuracy, loss))
 
-        def tidy(now: int) -> None:
-            for step in _steps(folder):
-                if step != now:
-                    self._delete(self._path(folder, step))
+    def return_best(self, step: int) -> None:
+        """Makes the best so far what is left of it at a step that the run went back to, and says what is lost.
 
-        return self._save(folder, tidy, wait)
+        Later ones go, as their steps were taken back. Where the best is gone or damaged, the newest one before it is
+        the best; where there is none, the next evaluation is.
+
+        Args:
+          step: that was restored; -1 where the run begins again.
+        """
+        self.wait()
+        accuracy, _, best = self._progress.best.numpy().tolist()
+        path = folders.path(self._best, int(best))
+        problem = manifest.problem(path, int(best), self._run) if accuracy >= 0.0 else None
+        for found in folders.steps(self._best):
+            if found > step or (problem is None and found != best):
+                folders.delete(folders.path(self._best, found))
+        if problem is None:
+            self._own.add(path)
+            return
+        remaining = [found for found in folders.steps(self._best) if found < best]
+        scores = [(found, self._score(found)) for found in remaining]
+        found, score = next(((found, score) for found, score in scores if score is not None), (0, None))
+        self._progress.best.assign([-1.0, float("inf"), 0.0] if score is None else [*score, found])
+        left = "the next evaluation" if score is None else f"step {found:,}"
+        self._log(f"the best weights, of step {int(best):,}, are lost: {problem}; the best is now that of {left}")
 
     def look(self) -> None:
         """Raises what a save that nobody waits for has raised."""
@@ -146,7 +172,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, newest first."""
         self.wait()
-        return _steps(self._directory)
+        return folders.steps(self._directory)
 
     def restore(self) -> int | None:
         """Restores the newest checkpoint that is whole.
@@ -159,13 +185,14 @@ class Checkpoints:
           OSError: the disk refused a save that was under way.
         """
         self.wait()
-        for folder in (self._directory, self._directory / "best"):
-            _clean(folder)
+        for folder in (self._directory, self._best):
+            folders.clean(folder)
         steps = self.steps()
         for step in steps:
-            path = self._path(self._directory, step)
+            path = folders.path(self._directory, step)
             problem = manifest.problem(path, step, self._run) or self._read(path, step)
             if problem is None:
+                self._own = {path}
                 return step
             self._log(f"checkpoint {path.name} is passed over: {problem}")
         if steps:
@@ -180,7 +207,8 @@ class Checkpoints:
 
     def _read(self, path: pathlib.Path, step: int) -> str | None:
         try:
-            self._state.read(str(path / manifest.PREFIX)).assert_consumed()
+            with files.plain(path) as readable:
+                self._state.read(str(readable / manifest.PREFIX)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             return f"it does not fit this run: {str(error).splitlines()[0]}"
         if self._step() != step:
@@ -195,11 +223,30 @@ class Checkpoints:
                 return variable.path
         return None
 
-    def _save(self, folder: pathlib.Path, tidy: Callable[[int], None], wait: bool) -> pathlib.Path:
+    def _score(self, step: int) -> manifest.Score | None:
+        path = folders.path(self._best, step)
+        return manifest.score(path) if manifest.problem(path, step, self._run) is None else None
+
+    def _tidy_best(self, now: int) -> None:
+        """Deletes all of the best but the newest, and the newest that a return to the newest checkpoint leaves."""
+        newest = next((step for step in folders.steps(self._directory) if step <= now), -1)
+        best = folders.steps(self._best)
+        kept = {next((step for step in best if step <= bound), None) for bound in (now, newest)}
+        for step in best:
+            if step not in kept:
+                folders.delete(folders.path(self._best, step))
+
+    def _save(
+        self,
+        folder: pathlib.Path,
+        tidy: Callable[[int], None],
+        wait: bool,
+        score: manifest.Score | None = None,
+    ) -> pathlib.Path:
         self.wait()
         step = self._step()
-        final = self._path(folder, step)
-        if _exists(final) and manifest.problem(final, step, self._run) is None:
+        final = folders.path(folder, step)
+        if final in self._own and manifest.problem(final, step, self._run) is None:
             tidy(step)
             return final
         if bad := self._nonfinite():
@@ -211,14 +258,15 @@ class Checkpoints:
         # Not with its parents: where the run directory is gone, a new one in its place would not be a run.
         self._directory.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
-        _remove(unfinished)
+        folders.remove(unfinished)
         unfinished.mkdir()
         with _or_nothing(unfinished):
             self._write(unfinished / manifest.PREFIX)
 
         def finish() -> None:
             with _or_nothing(unfinished):
-                self._finish(unfinished, final, step)
+                self._finish(unfinished, final, step, score)
+            self._own.add(final)
             tidy(step)
 
         self._background.begin(finish)
@@ -236,25 +284,13 @@ class Checkpoints:
         with tf.device(near.replace(device_type="CPU", device_index=0)):
             return self._state.write(prefix)
 
-    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int) -> None:
+    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int, score: manifest.Score | None) -> None:
         """Makes a checkpoint of the files that were written: on the disk, with checksums and its name."""
-        manifest.complete(unfinished, step, self._run)
-        if _exists(final):
-            self._delete(final)
+        manifest.complete(unfinished, step, self._run, score)
+        if os.path.lexists(final):
+            folders.delete(final)
         os.rename(unfinished, final)
         manifest.sync(final.parent)
-
-    @staticmethod
-    def _path(folder: pathlib.Path, step: int) -> pathlib.Path:
-        return folder / f"step-{step:08d}"
-
-    @staticmethod
-    def _delete(path: pathlib.Path) -> None:
-        # Renamed first: a deletion that is cut short must not leave a checkpoint that looks whole by its name.
-        obsolete = path.with_name(f"obsolete-{path.name}")
-        _remove(obsolete)
-        os.rename(path, obsolete)
-        _remove(obsolete)
 
 
 def _value(copy: tf.Variable) -> np.ndarray:
@@ -268,10 +304,10 @@ def _or_nothing(unfinished: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        _remove(unfinished)
+        folders.remove(unfinished)
         raise OSError(0, failures.reason(error), str(unfinished)) from None
     except BaseException:
-        _remove(unfinished)
+        folders.remove(unfinished)
         raise
 
 
@@ -286,40 +322,17 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     Raises:
       ValueError: there is no such checkpoint, or it is of another network.
     """
-    whole = [step for step in _steps(folder) if manifest.problem(folder / f"step-{step:08d}", step) is None]
+    try:
+        whole = [step for step in folders.steps(folder) if manifest.problem(folders.path(folder, step), step) is None]
+    except OSError as error:
+        raise ValueError(f"{name}: {folder} cannot be read: {error.strerror}; give the directory of a run.") from None
     if not whole:
         raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
-    path = folder / f"step-{whole[0]:08d}" / manifest.PREFIX
+    path = folders.path(folder, whole[0])
     try:
-        status = tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
-        status.assert_existing_objects_matched()
+        with files.plain(path) as readable:
+            status = tf.train.Checkpoint(model=model).read(str(readable / manifest.PREFIX)).expect_partial()
+            status.assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{name}: {path.parent} holds another network than --model makes here: {reason}") from None
-
-
-def _steps(folder: pathlib.Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    found = (_NAME.fullmatch(entry.name) for entry in folder.iterdir())
-    return sorted((int(match[1]) for match in found if match), reverse=True)
-
-
-def _exists(path: pathlib.Path) -> bool:
-    return os.path.lexists(path)
-
-
-def _clean(folder: pathlib.Path) -> None:
-    """Removes what a kill left behind in the middle of a save or a deletion."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if _UNFINISHED.fullmatch(entry.name):
-            _remove(entry)
-
-
-def _remove(path: pathlib.Path) -> None:
-    """Removes a folder, a file or a link, but not what a link points to; what cannot be removed stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        raise ValueError(f"{name}: {path} holds another network than --model makes here: {reason}") from None

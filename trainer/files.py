@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import pathlib
+import re
 import stat
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 # Bytes; no file of settings or checksums is nearly as large.
 LARGEST = 10_000_000
+_OPEN_FOLDERS = pathlib.Path("/proc/self/fd")
 
 
 def opened(path: pathlib.Path) -> BinaryIO:
@@ -54,3 +58,45 @@ def document(path: pathlib.Path) -> Any:
         return json.loads(text(path))
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
+
+
+def is_pattern(path: pathlib.Path) -> bool:
+    """Whether TensorFlow takes a path for a pattern, which it may not match itself."""
+    return re.search(r"[*?\[\\]", str(path)) is not None
+
+
+@contextlib.contextmanager
+def plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Another path to a folder, which is no pattern: TensorFlow finds checkpoints by patterns, and escapes nothing.
+
+    Args:
+      folder: the folder.
+
+    Yields:
+      A path to it that holds while the block runs.
+    """
+    if not is_pattern(folder):
+        yield folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _OPEN_FOLDERS / str(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def problem_of_name(path: pathlib.Path) -> str | None:
+    """Says why a path cannot be that of a run directory; None where it can.
+
+    `flags.txt` has a flag a line, and absl strips each line.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    if name != name.rstrip() or "\n" in name or "\r" in name:
+        return "flags.txt cannot say a line break, or a space at the end"
+    if is_pattern(path) and not _OPEN_FOLDERS.is_dir():
+        return "TensorFlow takes it for a pattern on this system, because of one of the characters * ? [ \\"
+    return None

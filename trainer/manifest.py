@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import pathlib
 import re
-import stat
+from typing import Any
+
+from trainer import files
 
 MANIFEST = "manifest.json"
 PREFIX = "state"
+# Accuracy and loss.
+Score = tuple[float, float]
 _PART = re.compile(rf"{PREFIX}\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
 
 
-def complete(folder: pathlib.Path, step: int, run: str) -> None:
+def complete(folder: pathlib.Path, step: int, run: str, score: Score | None = None) -> None:
     """Adds the manifest to the files of a step, and has everything written to the disk.
 
     Args:
       folder: where they are.
       step: it is of.
       run: it is of; "" where that does not matter.
+      score: what the weights reached, where they were evaluated.
     """
-    files = {file.name: fingerprint(file) for file in sorted(folder.iterdir())}
-    manifest = {"step": step, **({"run": run} if run else {}), "files": files}
+    manifest: dict[str, Any] = {"step": step, **({"run": run} if run else {})}
+    if score is not None:
+        manifest["score"] = {"accuracy": score[0], "loss": score[1]}
+    manifest["files"] = {file.name: fingerprint(file) for file in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(serialised(manifest))
     for file in folder.iterdir():
         sync(file)
@@ -34,29 +42,27 @@ def problem(path: pathlib.Path, step: int, run: str = "") -> str | None:
     """Says what is wrong with a checkpoint's files, or None."""
     if path.is_symlink():
         return "it is a symbolic link, which is not followed"
+    if not path.exists():
+        return "it is missing"
     try:
-        if not _regular(path / MANIFEST):
-            return "its manifest is not a file"
-        text = (path / MANIFEST).read_text()
+        text = files.text(path / MANIFEST)
         manifest = json.loads(text)
-        files = dict(manifest["files"])
+        named = dict(manifest["files"])
         if manifest["step"] != step:
             return f"its manifest speaks of step {manifest['step']}"
         if run and manifest.get("run", run) != run:
             return "it is another run's"
-        if text != serialised(manifest) or not all(_PART.fullmatch(name) for name in files):
+        if text != serialised(manifest) or not all(_PART.fullmatch(name) for name in named):
             return "its manifest is damaged"
     except FileNotFoundError:
         return "its manifest is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "its manifest is damaged"
-    if f"{PREFIX}.index" not in files or any(file.name not in files for file in path.glob(f"{PREFIX}.*")):
+    if f"{PREFIX}.index" not in named or any(file.name not in named for file in path.glob(f"{PREFIX}.*")):
         return "its manifest is damaged"
-    for name, expected in files.items():
+    for name, expected in named.items():
         file = path / name
         try:
-            if not _regular(file):
-                return f"{name} is not a file"
             if fingerprint(file) != expected:
                 return f"{name} is damaged"
         except FileNotFoundError:
@@ -71,14 +77,18 @@ def serialised(manifest: dict) -> str:
     return json.dumps(manifest, indent=2) + "\n"
 
 
-def _regular(path: pathlib.Path) -> bool:
-    """Whether this is a file itself: neither a link to one nor a pipe, which would be waited for without end."""
-    return stat.S_ISREG(path.lstat().st_mode)
+def score(path: pathlib.Path) -> Score | None:
+    """The accuracy and loss of a whole checkpoint's weights; None where its manifest does not say."""
+    try:
+        said = files.document(path / MANIFEST)["score"]
+        return float(said["accuracy"]), float(said["loss"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def fingerprint(file: pathlib.Path) -> str:
     """A file's checksum."""
-    with open(file, "rb") as content:
+    with files.opened(file) as content:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
@@ -87,5 +97,9 @@ def sync(path: pathlib.Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot do that for a folder, and say so.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

@@ -15,9 +15,11 @@ import os
 import pathlib
 import shutil
 import socket
+import stat
 import time
 from typing import Any
 
+from trainer import files
 from trainer.config import Config
 
 CHECKPOINTS = "checkpoints"
@@ -25,10 +27,14 @@ CERTIFICATE = "certificate.json"
 FLAGS = "flags.txt"
 LOCK = ".lock"
 RUN = "run.json"
+SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, *EVENTS})
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, SAVED, *EVENTS})
+FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
 # Attempts at the lock, a tenth of a second apart: a command that only looks whether it is taken holds it for a moment.
 LOCK_ATTEMPTS = 5
+# What `flock` answers on a file system without locks, as Lustre and some NFS are.
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 class RunDirectory:
@@ -36,10 +42,15 @@ class RunDirectory:
 
     Args:
       config: the settings; they name the directory and say whether an earlier run may be continued or deleted.
+
+    Attributes:
+      path: the directory.
+      exclusive: whether a second run would be noticed; False after `open` where the file system has no locks.
     """
 
     def __init__(self, config: Config):
         self.path = pathlib.Path(config.directory())
+        self.exclusive = True
         self._config = config
         self._lock: int | None = None
 
@@ -73,7 +84,7 @@ class RunDirectory:
             self._refuse_taken()
         if self._config.overwrite:
             return False
-        self._refuse_links()
+        self._refuse_strange()
         record = self._record()
         if record is None:
             return self._fresh()
@@ -132,8 +143,20 @@ class RunDirectory:
 
     def identity(self) -> str:
         """Tells this run from any that computes something else; what is saved for the one is no use to the other."""
-        settings = json.loads((self.path / RUN).read_text())["settings"]
+        settings = files.document(self.path / RUN)["settings"]
         return f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
+
+    def note_saved(self, step: int) -> None:
+        """Writes down that there is a checkpoint of a step, so that its loss is noticed."""
+        write_atomically(self.path / SAVED, json.dumps({"step": step}) + "\n")
+
+    def saved(self) -> int | None:
+        """The step of the newest checkpoint that the run saved; None where no such note is readable."""
+        try:
+            step = files.document(self.path / SAVED)["step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return step if isinstance(step, int) else None
 
     def check_held(self) -> None:
         """Raises OSError when the directory is no longer the one that `open` took: deleted, moved or replaced."""
@@ -160,7 +183,7 @@ class RunDirectory:
 
     def _record(self) -> dict[str, Any] | None:
         try:
-            record = json.loads((self.path / RUN).read_text())
+            record = files.document(self.path / RUN)
             if not isinstance(record["settings"], dict):
                 raise TypeError
             return record
@@ -176,19 +199,35 @@ class RunDirectory:
                 f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
             ) from None
 
-    def _refuse_links(self) -> None:
-        # A link inside a checkpoint damages that checkpoint alone, which `trainer.checkpoints` sees.
-        events = [entry for name in EVENTS for entry in self.path.glob(f"{name}/*")]
-        for entry in [*self.path.iterdir(), *events, *self.path.glob(f"{CHECKPOINTS}/best")]:
-            if entry.is_symlink():
+    def _refuse_strange(self) -> None:
+        """Refuses a link, which would lead out of the directory, and a pipe or the like in place of what a run made."""
+        # What lies inside a checkpoint damages that checkpoint alone, which `trainer.checkpoints` sees.
+        inside = [entry for name in EVENTS for entry in self.path.glob(f"{name}/*")]
+        for entry in [*self.path.iterdir(), *inside, *self.path.glob(f"{CHECKPOINTS}/best")]:
+            name = str(entry.relative_to(self.path))
+            try:
+                mode = entry.lstat().st_mode
+            except FileNotFoundError:
+                # A run under way, which a dry run may look at, replaces its files.
+                continue
+            if stat.S_ISLNK(mode):
                 raise ValueError(
-                    f"--run_dir={self.path}: {entry.relative_to(self.path)} is a symbolic link, and a run follows none "
+                    f"--run_dir={self.path}: {name} is a symbolic link, and a run follows none "
                     "out of its directory; put what it points to in its place, or add --overwrite to begin again."
                 )
+            if name in FOLDERS and not stat.S_ISDIR(mode):
+                expected = "folder"
+            elif (name in OWN or "tfevents" in name) and name not in FOLDERS and not stat.S_ISREG(mode):
+                expected = "file"
+            else:
+                continue
+            raise ValueError(
+                f"--run_dir={self.path}: {name} is not a {expected}; move it away, or add --overwrite to begin again."
+            )
 
     def _refuse_taken(self) -> None:
         try:
-            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             # There is none, or it is a link or a folder, which `open` says.
             return
@@ -198,9 +237,9 @@ class RunDirectory:
             os.close(lock)
 
     def _take_lock(self) -> None:
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            self._lock_or_refuse(lock)
+            self.exclusive = self._lock_or_refuse(lock)
             os.truncate(lock, 0)
             os.write(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode())
         except BaseException:
@@ -208,12 +247,13 @@ class RunDirectory:
             raise
         self._lock = lock
 
-    def _lock_or_refuse(self, lock: int) -> None:
+    def _lock_or_refuse(self, lock: int) -> bool:
+        """Takes the lock; False where the file system has none."""
         for attempt in range(1, LOCK_ATTEMPTS + 1):
             try:
                 # The system drops the lock with the process, however it ends, so a killed run never blocks the next.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                break
             except BlockingIOError:
                 if attempt == LOCK_ATTEMPTS:
                     holder = os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
@@ -221,6 +261,11 @@ class RunDirectory:
                         f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
                     ) from None
                 time.sleep(0.1)
+            except OSError as error:
+                if error.errno in NO_LOCKS:
+                    return False
+                raise
+        return True
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
@@ -265,13 +310,13 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
 def _difference(settings: dict[str, Any], config: Config) -> str:
     try:
         before, now = as_flags(settings), as_flags(config.identity())
-    except (KeyError, TypeError, AttributeError):
+        lines = [
+            f"{'' if ': ' in name else '--'}{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return "its settings are not readable by this version"
-    lines = [
-        f"{'' if ': ' in name else '--'}{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
     return "\n  ".join(lines)
 
 
@@ -282,6 +327,8 @@ def _shown(value: Any) -> str:
 
 
 def _check_writable(path: pathlib.Path) -> None:
+    if problem := files.problem_of_name(path):
+        raise ValueError(f"--run_dir={str(path)!r} cannot be used: {problem}; choose another name.")
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):

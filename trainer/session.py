@@ -60,12 +60,18 @@ class Session:
             log=say,
             rules=[variable for target in built.targets for variable in target.state],
             run=self._directory.identity(),
+            saved=self._directory.note_saved,
         )
+        if not self._directory.exclusive:
+            say(
+                f"warning: {self._directory.path} is on a file system without locks: a second run would not be noticed."
+            )
         step = self._checkpoints.restore() if resumed else None
-        if resumed and step is None:
-            self._explain_new_start()
         if resumed:
-            self._summaries.rewind(-1 if step is None else step)
+            self._tell_lost(step)
+            back = -1 if step is None else step
+            self._checkpoints.return_best(back)
+            self._summaries.rewind(back)
         if step is None:
             config = self._experiment.config
             settings = summaries.readable(rundir.as_flags(config.identity()))
@@ -81,12 +87,22 @@ class Session:
         if self._experiment.config.jit == "auto":
             self._choose()
 
-    def _explain_new_start(self) -> None:
+    def _tell_lost(self, step: int | None) -> None:
+        """Says which checkpoints are gone; raises ValueError where all are, as a run does not begin again by itself."""
+        saved = self._directory.saved()
+        if step is not None and saved is not None and saved > step:
+            say(
+                f"warning: this run had saved step {saved:,}, of which there is no good checkpoint any more; "
+                f"the {saved - step:,} steps since step {step:,} are made again"
+            )
+        if step is not None:
+            return
         certificate_file = self._directory.path / rundir.CERTIFICATE
-        if certificate_file.exists():
+        if saved is not None or certificate_file.exists():
+            what = f"{certificate_file} says that this run ended" if saved is None else f"this run saved step {saved:,}"
             raise ValueError(
-                f"{certificate_file} says that this run ended, but {self._directory.checkpoints} holds no "
-                "checkpoint of it; restore one from a backup, or add --overwrite to begin again."
+                f"{what}, but {self._directory.checkpoints} holds no checkpoint of it; restore one from a backup, or "
+                "add --overwrite to begin again."
             )
         say("the run in this directory was stopped before its first checkpoint, so it begins again")
 
@@ -196,6 +212,17 @@ class Session:
         del chunk
         result = self._experiment.steps.evaluate()
         self._summaries.evaluation(step, result)
+        better = self._keep_best(step, result)
+        if not better:
+            self._state.waited.assign_add(1)
+        if self._patience_is_over():
+            # This became the last step, and the last step projects fully.
+            self._experiment.steps.project_fully()
+        validated = f"validation loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}"
+        self._report.line(step, f"{self._trained()}{validated}{'  best so far' if better else ''}")
+
+    def _keep_best(self, step: int, result: dict[str, float]) -> bool:
+        """Saves the weights of an evaluation if it is the best so far, and says whether it is."""
         best_accuracy, best_loss, _ = np.asarray(self._state.best)
         better = (result["accuracy"], -result["loss"]) > (best_accuracy, -best_loss)
         if better:
@@ -203,13 +230,7 @@ class Session:
             self._state.waited.assign(0)
             self._directory.check_held()
             self._checkpoints.save_best(wait=False)
-        else:
-            self._state.waited.assign_add(1)
-        if self._patience_is_over():
-            # This became the last step, and the last step projects fully.
-            self._experiment.steps.project_fully()
-        validated = f"validation loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}"
-        self._report.line(step, f"{self._trained()}{validated}{'  best so far' if better else ''}")
+        return better
 
     def _draw(self, step: int, chunk: Chunk | None = None) -> None:
         del chunk
@@ -243,6 +264,7 @@ class Session:
         dropped = int(state.dropped.numpy())
         good = self._checkpoints.restore()
         assert good is not None, "a checkpoint is saved before the first step"
+        self._checkpoints.return_best(good)
         self._returns += 1
         self._told = count
         state.nonfinite.assign([count, 0])
@@ -290,6 +312,10 @@ class Session:
             say(f"stopped early at step {step:,}: no better evaluation for {built.config.early_stopping}.")
             self._save(step)
         self._checkpoints.wait()
+        if float(self._state.best[0]) < 0.0:
+            # The best was lost, and no evaluation has come since.
+            self._keep_best(step, built.steps.evaluate())
+            self._checkpoints.wait()
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
         evaluation = built.steps.evaluate(built.test_source)
         of_best = evaluation if best_step == step else self._evaluation_of_best()
