@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 import math
 import shutil
@@ -12,9 +14,9 @@ import tensorflow as tf
 
 import models
 from constraints import REGISTRY
-from tests import tensorboard_data, tiny
+from tests import processes, tensorboard_data, tiny
 from tests.suites import KINDS, fast
-from trainer import certificate, experiment, failures, rundir
+from trainer import certificate, experiment, failures, manifest, rundir
 from trainer.config import Config, RuleSettings, ScheduleSettings
 from trainer.interrupts import Interrupt
 from trainer.session import Session
@@ -278,3 +280,61 @@ def test_facts_about_a_run(tmp_path):
     assert facts["parameters"] == 6 * 3 + 3
     assert facts["versions"]["tensorflow"] == tf.__version__
     assert json.loads(json.dumps(facts)) == facts
+
+
+def stopped(path, step: int = 12, **settings):
+    """Settings of a run of 20 steps that was stopped at one."""
+    chosen = config(path, RuleSettings("maxnorm", {"max_value": 0.5}), train_steps=20, **settings)
+    trained(chosen, At(step))
+    return chosen
+
+
+def test_a_newest_checkpoint_that_is_gone_is_told_and_its_steps_are_made_again(tmp_path, capsys):
+    chosen = stopped(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000015")
+    capsys.readouterr()
+    trained(chosen)
+    assert (
+        "warning: this run had saved step 15, of which there is no good checkpoint any more; the 5 steps since step 10 "
+        "are made again\n"
+    ) in capsys.readouterr().out
+    trained(chosen)
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "the steps"])
+def test_a_run_whose_checkpoints_are_all_gone_does_not_begin_again_by_itself(tmp_path, what):
+    chosen = stopped(tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    for path in [folder] if what == "checkpoints" else folder.glob("step-*"):
+        shutil.rmtree(path)
+    before = processes.listing(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"this run saved step 15, but .* holds no checkpoint of it; .*--overwrite"):
+        trained(chosen)
+    after = processes.listing(tmp_path / "run")
+    assert {name for name in before if before[name] != after.get(name)} <= {".lock"}
+    _, certificate = trained(dataclasses.replace(chosen, overwrite=True))
+    assert certificate["step"] == 20
+
+
+def test_a_best_that_is_damaged_after_the_end_is_told_and_replaced_by_what_remains(tmp_path, capsys):
+    chosen = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.5}))
+    _, certificate = trained(chosen)
+    (best,) = (tmp_path / "run" / "checkpoints" / "best").iterdir()
+    (best / "manifest.json").unlink()
+    capsys.readouterr()
+    _, again = trained(chosen)
+    assert f"the best weights, of step {certificate['best']['step']}, are lost: " in capsys.readouterr().out
+    assert again["best"] == {**certificate["evaluation"], "step": 10}
+    assert [path.name for path in (tmp_path / "run" / "checkpoints" / "best").iterdir()] == ["step-00000010"]
+    assert manifest.problem(tmp_path / "run" / "checkpoints" / "best" / "step-00000010", 10) is None
+
+
+def test_a_file_system_without_locks_is_told_of_in_one_line(tmp_path, capsys, monkeypatch):
+    def none(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(rundir.fcntl, "flock", none)
+    _, certificate = trained(config(tmp_path / "run"))
+    assert certificate["step"] == 10
+    assert capsys.readouterr().out.count("is on a file system without locks: a second run would not be noticed.") == 1

@@ -12,8 +12,10 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing import plugin_event_multiplexer as event_multiplexer
 
 from tests import processes, tensorboard_data
+from trainer import files
 
 STEPS = 240
 COMMON = [
@@ -177,3 +179,32 @@ def test_two_runs_in_one_directory(tmp_path):
         first.kill()
     assert second.returncode == 2
     assert f"process {first.pid}" in second.stderr
+
+
+# Each character that TensorFlow, a shell, a pattern or a line of flags.txt could take for something else.
+NAME = "runs/hidden=[300,100] *?{a,b}\\%s~:ü#$'\""
+
+
+@pytest.mark.slow
+def test_a_run_directory_of_any_name_is_continued_read_and_shown(server, tmp_path):
+    flags = [*COMMON, *MODELS["mlp"], f"--run_dir={NAME}", "--train_steps=80"]
+    server.succeed(*flags, cwd=tmp_path)
+    whole = state_of(tmp_path / NAME, 80)
+    shutil.rmtree(tmp_path / NAME / "checkpoints" / "step-00000080")
+    assert "continues at step 40 of 80" in server.succeed(*flags, cwd=tmp_path).stdout
+    assert state_of(tmp_path / NAME, 80) == whole
+    (tmp_path / NAME / "checkpoints" / "step-00000080" / "manifest.json").unlink()
+    result = server.succeed(f"--flagfile={NAME}/flags.txt", cwd=tmp_path)
+    assert "continues at step 40 of 80" in result.stdout
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [pathlib.Path(NAME).name]
+    other = [*MODELS["mlp"], "--constraint=mask", f"--pattern_from={NAME}", "--train_steps=2", "--run_dir=other"]
+    server.succeed(*other, cwd=tmp_path)
+    shown = event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    shown.Reload()
+    assert {f"{NAME}/train", f"{NAME}/eval"} <= shown.Runs().keys()
+
+
+def state_of(directory: pathlib.Path, step: int) -> dict[str, bytes]:
+    """`state` of a run directory that TensorFlow cannot find by its name."""
+    with files.plain(directory) as folder:
+        return state(folder, step)
