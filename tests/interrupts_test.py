@@ -14,12 +14,19 @@ import pytest
 
 from trainer import interrupts
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = interrupts.NUMBERS
+
+
+def test_what_terminals_and_schedulers_send_is_heard():
+    assert {number.name for number in NUMBERS} >= {"SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU"}
 
 
 @pytest.fixture(autouse=True)
 def _handlers_of_before():
     before = {number: signal.getsignal(number) for number in NUMBERS}
+    for number in NUMBERS:
+        # Whatever the tests are started by, as `nohup`.
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -77,3 +84,16 @@ def test_the_file_descriptors_and_the_thread_are_given_back():
             pass
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_the_process_was_started_to_ignore_stays_ignored(number):
+    """As under `nohup`; but a shell's & has SIGINT ignored, and who sends that means it."""
+    signal.signal(number, signal.SIG_IGN)
+    with interrupts.listen() as interrupt:
+        os.kill(os.getpid(), number)
+        assert interrupt.asked() == (number == signal.SIGINT)
+    # The child is started with it ignored.
+    code = f"from trainer import interrupts; import os; interrupts.leave_when_asked(); os.kill(os.getpid(), {number:d})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == (interrupts.INTERRUPTED if number == signal.SIGINT else 0)

@@ -22,6 +22,7 @@ import threading
 from typing import Any
 
 from tests import processes
+from trainer import interrupts
 
 
 def point(
@@ -41,6 +42,12 @@ def command(plan: list[dict], *flags: str) -> list[str]:
     return [sys.executable, "-m", "tests.sabotage", json.dumps(plan), *flags]
 
 
+def unignored() -> None:
+    """Before a process begins: has it ignore no signal, whatever the tests are started by, as `nohup`."""
+    for number in interrupts.NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def train(plan: list[dict], *flags: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
     """Runs the program to the end that the plan has in mind for it."""
     return subprocess.run(
@@ -51,6 +58,7 @@ def train(plan: list[dict], *flags: str, cwd: pathlib.Path) -> subprocess.Comple
         text=True,
         timeout=300,
         check=False,
+        preexec_fn=unignored,
     )
 
 

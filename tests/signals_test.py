@@ -1,9 +1,10 @@
-"""SIGTERM and SIGINT, at any step and at any point of a save: the step ends, the run is saved, the exit code is 75."""
+"""Signals at any step and at any point of a save: the step ends, the run is saved, the exit code is 75."""
 
 from __future__ import annotations
 
 import random
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ FLAGS = [
     "--steps_per_loop=1",
 ]
 SIGNALS = ("SIGTERM", "SIGINT")
+# What else a terminal that closes, and a scheduler before SIGTERM, sends.
+OTHERS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 TRAIN = "trainer.steps:Steps.train"
 # Where a signal just before the 13th step may stop the run: that step is made or not, as the watching thread is quick.
 AT_MOST_ONE_MORE = (12, 13)
@@ -75,10 +78,10 @@ def assert_ends_like(whole, folder) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", [*SIGNALS, *OTHERS])
 def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name):
     """One signal to stop, and then one at each point where another could do harm."""
-    more = [sabotage.point(at, send=SIGNALS) for at in WHILE_SAVING.values()]
+    more = [sabotage.point(at, send=(*SIGNALS, *OTHERS)) for at in WHILE_SAVING.values()]
     # Half a chunk before any checkpoint is due, so that the signal's own save is the first.
     step = stopped([sabotage.point(TRAIN, 13, send=(name,)), *more], tmp_path, name)
     assert step in AT_MOST_ONE_MORE
@@ -88,7 +91,7 @@ def test_signals_without_end_from_the_first_save_to_the_last_line(tmp_path, name
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("SIGTERM", "as flags are defined"), *(pytest.param("SIGINT", each, marks=pytest.mark.slow) for each in STARTING)],
+    [("SIGHUP", "as flags are defined"), *(pytest.param("SIGINT", each, marks=pytest.mark.slow) for each in STARTING)],
 )
 def test_a_signal_before_training_ends_the_run_at_once_and_the_same_command_begins_it(tmp_path, name, where):
     result = sabotage.train([sabotage.point(STARTING[where], send=(name,))], *FLAGS, cwd=tmp_path)
@@ -162,3 +165,32 @@ def test_again_at_each_point_of_the_save(whole, tmp_path, number):
     plan = [sabotage.point(TRAIN, 13, send=(first,)), sabotage.point(at, send=SIGNALS * 2)]
     assert stopped(plan, tmp_path, first) in AT_MOST_ONE_MORE
     assert_ends_like(whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_after_the_last_step_all_is_saved_or_the_certificate_is_written(whole, tmp_path, name, when):
+    """Before the run has come to what only the certificate waits for, it ends with 75; then it comes to its end."""
+    # The last save of a run that nothing stops, and the evaluation after it.
+    at, call = {"before": ("trainer.session:Session._save", 10), "after": ("trainer.session:Session._finish", 1)}[when]
+    result = sabotage.train([sabotage.point(at, call, send=(name,))], *FLAGS, cwd=tmp_path)
+    assert result.stderr == ""
+    assert steps_saved(tmp_path)[-1] == STEPS
+    written = (tmp_path / "run" / "certificate.json").exists()
+    assert result.returncode == (0 if written else 75), result.stdout
+    assert written == (when == "after")
+    if not written:
+        assert f"{name}: saved at step {STEPS}; the same command continues the run." in result.stdout
+    assert_ends_like(whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_under_nohup_a_terminal_that_closes_stops_nothing(tmp_path):
+    plan = [sabotage.point(TRAIN, 13, send=("SIGHUP",)), sabotage.point(TRAIN, 20, send=("SIGTERM",))]
+    command = ["nohup", *sabotage.command(plan, *FLAGS)]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=processes.environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 75, result.stdout + result.stderr
+    assert "SIGTERM: saved at step" in result.stdout

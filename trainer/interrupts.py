@@ -1,4 +1,7 @@
-"""Turns SIGINT and SIGTERM into a wish to stop that training reads after each step, and into an exit before that."""
+"""Turns signals into a wish to stop that training reads after each step, and into an exit before that.
+
+A terminal sends SIGINT and, when it closes, SIGHUP; a scheduler SIGTERM, and before it SIGUSR1, SIGUSR2 or SIGXCPU.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import NoReturn
 
 # os.EX_TEMPFAIL: stopped by a signal, to be continued.
 INTERRUPTED = 75
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class Interrupt:
@@ -29,6 +32,12 @@ class Interrupt:
         return self.name is not None
 
 
+def _heard() -> list[signal.Signals]:
+    """The signals that are listened to: not those that whoever started the process has it ignore, as `nohup` does."""
+    # A shell without job control has what it starts with & ignore SIGINT, which is nobody's wish.
+    return [number for number in NUMBERS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
 def leave_when_asked() -> None:
     """Until somebody listens, a signal ends the process on the spot, with an exit code and a line that say so.
 
@@ -44,7 +53,7 @@ def leave_when_asked() -> None:
             os.write(1, line.encode())
         os._exit(INTERRUPTED)
 
-    for number in _NUMBERS:
+    for number in _heard():
         signal.signal(number, leave)
 
 
@@ -59,7 +68,7 @@ def listen(halt: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
       halt: called at each signal, in another thread and at once, where the main thread would only hear of it when its
         call of the compiled loop has ended.
     """
-    interrupt = Interrupt()
+    interrupt, numbers = Interrupt(), _heard()
     heard, told = os.pipe()
     os.set_blocking(told, False)
 
@@ -69,13 +78,13 @@ def listen(halt: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
 
     def watch() -> None:
         while number := os.read(heard, 1):
-            if number[0] in _NUMBERS:
+            if number[0] in numbers:
                 # First the reason, then the halt: whoever notices the one finds the other.
                 note(number[0], None)
                 halt()
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
-    previous = {number: signal.signal(number, note) for number in _NUMBERS}
+    previous = {number: signal.signal(number, note) for number in numbers}
     before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     watcher.start()
     try:

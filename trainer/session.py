@@ -113,7 +113,8 @@ class Session:
           interrupt: asked between chunks whether to save and stop.
 
         Returns:
-          The certificate, also written as `certificate.json`; None when a signal stopped the run before its end.
+          The certificate, also written as `certificate.json`; None when a signal came before there was only that left
+          to do: then all is saved.
         """
         config, timeline = self._experiment.config, self._experiment.timeline
         self._start = int(self._experiment.optimizer.iterations.numpy())
@@ -143,7 +144,8 @@ class Session:
             max_nonfinite=config.nonfinite_in_a_row,
             recover=self._go_back,
         )
-        if step < timeline.total_steps and not self._patience_is_over():
+        if interrupt.asked():
+            # After the last step too: the evaluation for the certificate may take longer than there is time.
             self._save(step)
             self._checkpoints.wait()
             self._summaries.close()
