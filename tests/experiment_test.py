@@ -52,7 +52,8 @@ def config(path, *rules: RuleSettings, model: str = "logistic", **settings) -> C
         "dataset": "synthetic",
         "input_shape": (6,),
         "num_classes": 3,
-        "num_examples": 40,
+        # Of which 6 are held out.
+        "num_examples": 46,
         "batch_size": 8,
         "train_steps": 10,
         "learning_rate": 0.05,
@@ -106,8 +107,8 @@ def test_every_constraint(tmp_path, name):
         assert tiny.same_bits([built.targets[0].constraint(kernel)], [kernel])
     points = tensorboard_data.scalars(tmp_path / "run")
     assert [step for step, _ in points["train/norm/output/kernel/max"]] == [5, 10]
-    assert points["eval/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
-    assert built.steps.num_traces == {"train": 1, "evaluate": 1}
+    assert points["eval/test/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
+    assert built.steps.num_traces == {"train": 1, "evaluate": 2}
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(rundir.OWN)
 
 
@@ -152,7 +153,7 @@ def test_a_schedule_with_places_in_percent_ends_where_it_says(tmp_path):
     bound = ScheduleSettings("cosine", {"initial": 4.0, "final": 0.25, "begin": "10%", "end": "60%"})
     settings = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": bound}), summary_every="1")
     built, result = trained(settings)
-    points = dict(tensorboard_data.scalars(tmp_path / "run")["train/bound/output/kernel"])
+    points = dict(tensorboard_data.scalars(tmp_path / "run")["train/bound/max_value/output/kernel"])
     expected = {step: 4.0 if step <= 1 else 0.25 if step >= 6 else None for step in range(1, 11)}
     for step, value in points.items():
         formula = 0.25 + 3.75 * (1 + math.cos(math.pi * min(max((step - 1) / 5, 0), 1))) / 2
@@ -178,7 +179,7 @@ def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkey
     rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=7, rate=0.5)
     settings = config(tmp_path / "run", rule, train_steps=1000, early_stopping=2, eval_every=eval_every)
     # No evaluation is better than the first, though the weights move on.
-    monkeypatch.setattr(Steps, "evaluate", lambda self: {"loss": 1.0, "accuracy": 0.5})
+    monkeypatch.setattr(Steps, "evaluate", lambda self, source=None: {"loss": 1.0, "accuracy": 0.5})
     built, result = trained(settings)
     assert result["step"] == 3 * int(eval_every)
     assert result["best"]["step"] == int(eval_every)

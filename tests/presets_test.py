@@ -42,7 +42,7 @@ def test_every_rules_bound_is_logged(run):
     _, directory = run
     points = tensorboard_data.scalars(directory)
     for entry in processes.certificate(directory)["variables"]:
-        tags = [tag for tag in points if re.fullmatch(rf"train/bound/{re.escape(entry['path'])}(/\w+)?", tag)]
+        tags = [tag for tag in points if re.fullmatch(rf"train/bound/\w+/{re.escape(entry['path'])}", tag)]
         assert len(tags) == len(entry["bound"])
         for tag, value in zip(tags, entry["bound"].values(), strict=True):
             assert [step for step, _ in points[tag]] == [10, 20, 30, 40]

@@ -69,8 +69,8 @@ def test_every_tag_of_the_design(tmp_path):
         path = one.variables[0].path
         tags = ["sparsity/{}", "norm/{}/mean", "norm/{}/max", "distance/{}", "active/{}"]
         expected |= {f"train/{tag.format(path)}" for tag in tags}
-        for i, field in enumerate(one.constraint.bounds()):
-            expected |= {f"train/bound/{path}" + (f"/{field}" if i else "")}
+        for field in one.constraint.bounds():
+            expected |= {f"train/bound/{field}/{path}"}
     assert found.keys() == expected
     assert all([step for step, _ in points] == [5, 10, 15, 20] for points in found.values())
 
@@ -83,12 +83,12 @@ def test_the_values_are_those_measured(tmp_path):
     norms = np.linalg.norm(ball, axis=0)
     assert named["norm/hidden_1/kernel/mean"] == pytest.approx(norms.mean())
     assert named["norm/hidden_1/kernel/max"] == pytest.approx(norms.max())
-    assert named["bound/hidden_1/kernel"] == 1.5
+    assert named["bound/max_value/hidden_1/kernel"] == 1.5
     assert named["norm/conv.1/kernel/max"] == pytest.approx(np.abs(box).max())
-    assert named["bound/conv.1/kernel"] == 1.0
-    assert named["bound/conv.1/kernel/min_value"] == -1.0
+    assert named["bound/max_value/conv.1/kernel"] == 1.0
+    assert named["bound/min_value/conv.1/kernel"] == -1.0
     assert named["sparsity/hidden_10/kernel"] == np.mean(sparse == 0) == 0.5
-    assert "bound/output/kernel" not in named
+    assert not any(tag.startswith("bound/") and "output" in tag for tag in named)
     zeros = sum(np.count_nonzero(one.variables[0].numpy() == 0) for one in constrained)
     assert zeros > 6
     sizes = sum(one.variables[0].numpy().size for one in constrained)
@@ -128,20 +128,47 @@ def test_the_layout_shows_each_variable_against_its_own_bound(tmp_path):
     assert shown["norm: hidden_1/kernel"] == {
         "norm/hidden_1/kernel/max",
         "norm/hidden_1/kernel/mean",
-        "bound/hidden_1/kernel",
+        "bound/max_value/hidden_1/kernel",
     }
     assert shown["norm: conv.1/kernel"] == {
         "norm/conv.1/kernel/max",
         "norm/conv.1/kernel/mean",
-        "bound/conv.1/kernel",
-        "bound/conv.1/kernel/min_value",
+        "bound/max_value/conv.1/kernel",
+        "bound/min_value/conv.1/kernel",
     }
-    assert shown["sparsity: hidden_10/kernel"] == {"sparsity/hidden_10/kernel", "bound/hidden_10/kernel"}
+    assert shown["sparsity: hidden_10/kernel"] == {"sparsity/hidden_10/kernel", "bound/sparsity/hidden_10/kernel"}
     assert shown["sparsity"] == {tag for tag in tags if tag.startswith("sparsity/")}
     assert all(shown.values()), "a chart without a line"
     drawn = set().union(*shown.values())
     # Nothing that was measured is missing from the first page but the norms of variables bounded otherwise.
     assert tags - drawn <= {"steps_per_second", "norm/hidden_10/kernel/max", "norm/hidden_10/kernel/mean"}
+
+
+def charts_of(*targets: Target) -> dict[str, list[str]]:
+    (bounds, *_) = summaries.layout(targets).category
+    return {chart.title: list(chart.multiline.tag) for chart in bounds.chart}
+
+
+def test_no_chart_shows_the_bound_of_another_quantity():
+    """The dashboard shows all runs in one chart, whatever rule each has on the variable."""
+    names = ("maxnorm", "topk", "l1topk", "softthreshold", "elasticnet", "nm", "nonneg")
+    kinds = {name: target(name, "hidden_1") for name in names}
+    tags = {summaries.bound_tag(one, field) for one in kinds.values() for field in one.constraint.bounds()}
+    path = "hidden_1/kernel"
+    shown = {
+        "norm": {f"bound/max_value/{path}"},
+        "sparsity": {f"bound/sparsity/{path}"},
+        "penalty": {f"penalty/{path}", f"penalty/{path}/ridge"},
+    }
+    assert tags == set().union(*shown.values(), {f"bound/{field}/{path}" for field in ("n", "m")})
+    expected = {name: ["norm"] for name in ("maxnorm", "nonneg")} | {name: ["sparsity"] for name in ("topk", "nm")}
+    expected |= {"l1topk": ["norm", "sparsity"], "softthreshold": ["penalty"], "elasticnet": ["penalty"]}
+    for name, measures in expected.items():
+        charts = charts_of(kinds[name])
+        assert list(charts) == [f"{measure}: {path}" for measure in measures]
+        for measure in measures:
+            patterns = charts[f"{measure}: {path}"]
+            assert {tag for tag in tags if any(re.search(pattern, tag) for pattern in patterns)} == shown[measure]
 
 
 def test_card_and_hyperparameters(tmp_path):

@@ -33,6 +33,8 @@ RUNS = {
         *("--hidden_units=64", "--learning_rate=0.01", "--train_steps=250", "--summary_every=7"),
     ],
 }
+# Tags of the evaluation on the test split.
+TESTED = ("test/accuracy", "test/best/accuracy", "test/best/loss", "test/loss")
 ONE_RULE = [run for run in RUNS if run != "annealed"]
 
 
@@ -142,9 +144,7 @@ def measures_of(variable: dict[str, Any]) -> set[str]:
 
 def bounds_of(variable: dict[str, Any]) -> dict[str, str]:
     """Hyperparameter -> tag, the primary one first, of a constrained variable's bounds."""
-    first, *others = [*variable["bound"], None]
-    tags = {first: f"bound/{variable['path']}"} if first else {}
-    return tags | {other: f"bound/{variable['path']}/{other}" for other in others if other}
+    return {field: f"bound/{field}/{variable['path']}" for field in variable["bound"]}
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -154,7 +154,7 @@ def test_every_tag_is_there_and_no_other(board, run):
     for variable in board.certificate(run)["variables"]:
         expected |= measures_of(variable) | set(bounds_of(variable).values())
     assert board.tags(run) == expected
-    assert board.tags(run, "eval") == {"loss", "accuracy", "sparsity/total"}
+    assert board.tags(run, "eval") == {"loss", "accuracy", "sparsity/total", *TESTED}
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -163,7 +163,8 @@ def test_values_are_finite_and_reach_the_last_step(board, run):
     for folder in ("train", "eval"):
         for tag in board.tags(run, folder):
             points = board.points(run, tag, folder)
-            assert len(points) > 1, tag
+            # The test split is read once.
+            assert len(points) == 1 if tag in TESTED else len(points) > 1, tag
             assert max(points) == last, tag
             assert all(math.isfinite(value) for value in points.values()), tag
 
@@ -207,7 +208,7 @@ def test_the_last_point_agrees_with_the_certificate(board, run):
 
 
 def test_the_bound_follows_the_cosine(board):
-    points = board.points("cosine", "bound/hidden_1/kernel")
+    points = board.points("cosine", "bound/max_value/hidden_1/kernel")
     assert sorted(points) == [*range(7, 250, 7), 250]
     for step, value in points.items():
         progress = min(step / 200, 1)
@@ -268,7 +269,9 @@ def test_hparams_compare_all_runs(board):
     differs = [info["differs"] for info in experiment["hparamInfos"]]
     assert differs == sorted(differs, reverse=True)
     metrics = [(info["name"]["group"], info["name"]["tag"]) for info in experiment["metricInfos"]]
-    assert metrics == [("", "accuracy"), ("", "loss"), ("", "sparsity/total")]
+    assert metrics == [("", tag) for tag in ("accuracy", "loss", "sparsity/total", *TESTED)]
+    # What the run is stands before what it is made of.
+    assert [info["name"] for info in experiment["hparamInfos"]][:2] == ["(rules)", "(settings)"]
     assert board.sessions().keys() == RUNS.keys()
 
 
@@ -277,8 +280,9 @@ def test_hparams_show_the_evaluation(board, run):
     row, certificate = board.sessions()[run], board.certificate(run)
     values = {metric["name"]["tag"]: metric for metric in row["metricValues"]}
     for tag, value in certificate["evaluation"].items():
-        assert values[tag]["value"] == pytest.approx(value, rel=1e-6)
-        assert values[tag]["trainingStep"] == certificate["step"]
+        assert values[f"test/{tag}"]["value"] == pytest.approx(value, rel=1e-6)
+        assert values[f"test/{tag}"]["trainingStep"] == certificate["step"]
+        assert values[f"test/best/{tag}"]["value"] == pytest.approx(certificate["best"]["test"][tag], rel=1e-6)
     assert row["sessions"][0]["status"] == "STATUS_SUCCESS"
     assert row["sessions"][0]["endTimeSecs"] > row["sessions"][0]["startTimeSecs"]
 

@@ -7,14 +7,13 @@ records its value.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from constraints.base import GROUPINGS
-from trainer import data, timeline
+from trainer import data, naming, timeline
 
 # What becomes of the optimizer's state of weights that a projection moved; what each means, `trainer.slots` tells.
 OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
@@ -256,9 +255,7 @@ class Config:
         """The run directory: the one given, or a readable name that differs whenever the identity does."""
         if self.run_dir is not None:
             return self.run_dir
-        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
-        rules = "+".join(rule.constraint.replace(",", "+") for rule in self.rules[:3])
-        return f"runs/{rules}-{self.model}-{self.dataset.replace('/', '_').replace(':', '_')}-{digest}"
+        return f"runs/{naming.directory(self)}"
 
 
 def check(name: str, value: Any, limits: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import certificate, devices, experiment, failures, loop, recovery, rundir, steps, summaries
+from trainer import certificate, devices, experiment, failures, loop, naming, recovery, rundir, steps, summaries
 from trainer.checkpoints import Checkpoints, read_weights
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
@@ -77,6 +77,9 @@ class Session:
             settings = summaries.readable(rundir.as_flags(config.identity()))
             # Several rules have a constraint each; one column tells such runs from those of a single rule.
             settings["constraint"] = "+".join(rule.constraint for rule in config.rules)
+            # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
+            settings["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
+            settings["(settings)"] = " ".join(naming.changed(config)) or "defaults"
             self._summaries.begin(settings, experiment.card(self._experiment, settings))
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")

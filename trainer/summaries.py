@@ -35,6 +35,8 @@ from trainer.targets import Target
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
 _TOTAL_SPARSITY = "sparsity/total"
+# Hyperparameters that bound the share of zeros; an intersection puts a set's name before them.
+_SPARSITY = "([^/]*_)?(sparsity|n|m)"
 _HISTOGRAM = histogram.create_summary_metadata(display_name="", description="")
 _BUCKETS = 30
 _SCALAR = scalar.create_summary_metadata(display_name="", description="")
@@ -117,7 +119,7 @@ class Summaries:
                     continue
                 values[_TAGS.get(name, name + "/{path}").format(path=path)] = float(number)
             for i, field in enumerate(target.constraint.bounds()):
-                values[f"bound/{path}" if i == 0 else f"bound/{path}/{field}"] = float(row[len(MEASURES) + i])
+                values[bound_tag(target, field)] = float(row[len(MEASURES) + i])
             if len(target.variables) > 1:
                 counted = {name: _nonzeros(self._variables[name]) for name in target.names}
                 values |= {f"sparsity/{path}": 1.0 - count / self._size(path) for path, count in counted.items()}
@@ -213,25 +215,47 @@ def _histogram(tag: str, values: np.ndarray) -> Summary.Value:
     return Summary.Value(tag=tag, metadata=_HISTOGRAM, tensor=tensor)
 
 
+def bound_tag(target: Target, field: str) -> str:
+    """The tag of a hyperparameter's value, `bound/max_value/PATH`; of a penalty, which bounds nothing, `penalty/PATH`.
+
+    It names the hyperparameter, because runs of different rules share one TensorBoard.
+    """
+    if not target.constraint.proximal:
+        return f"bound/{field}/{target.label}"
+    first = next(iter(target.constraint.bounds()))
+    return f"penalty/{target.label}" if field == first else f"penalty/{target.label}/{field}"
+
+
+def _bounded(target: Target) -> list[str]:
+    """The measures that a target's hyperparameters bound, or `penalty`; a norm where there are none."""
+    if target.constraint.proximal:
+        return ["penalty"]
+    sparse = {bool(re.fullmatch(_SPARSITY, field)) for field in target.constraint.bounds()} or {False}
+    return [name for name, is_sparsity in (("norm", False), ("sparsity", True)) if is_sparsity in sparse]
+
+
 def layout(targets: Sequence[Target]) -> layout_pb2.Layout:
     """Lays out the custom-scalars dashboard: each variable against its bound, then all of them, then the learning.
 
-    TensorBoard merges the layouts of several runs category by category and drops equal charts, so a variable's chart
-    says nothing that differs between runs but which of its measures is bounded.
+    TensorBoard merges the layouts of several runs category by category and drops equal charts, so a chart says nothing
+    but its variable and its measure; runs whose rules bound another measure have a chart of their own.
     """
 
     def chart(title: str, *patterns: str) -> layout_pb2.Chart:
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 
-    def against_bound(target: Target) -> layout_pb2.Chart:
-        path = re.escape(target.label)
-        # A hyperparameter named after a measure bounds that measure; any other bounds the norm.
-        measure = next((field for field in target.constraint.bounds() if field in MEASURES), "norm")
-        # The measure of all groups, or its maximum and mean; the primary bound, or that and a second one.
-        return chart(f"{measure}: {target.label}", f"^{measure}/{path}(/max|/mean)?$", f"^bound/{path}(/|$)")
+    def against_bound(measure: str, label: str) -> layout_pb2.Chart:
+        path = re.escape(label)
+        patterns = {
+            "norm": (f"^norm/{path}/(max|mean)$", f"^bound/(?!{_SPARSITY}/)[^/]+/{path}$"),
+            "sparsity": (f"^sparsity/{path}$", f"^bound/([^/]*_)?sparsity/{path}$"),
+            "penalty": (f"^sparsity/{path}$", f"^penalty/{path}(/[^/]+)?$"),
+        }
+        return chart(f"{measure}: {label}", *patterns[measure])
 
+    charts = dict.fromkeys((measure, target.label) for target in targets for measure in _bounded(target))
     categories = {
-        "against the bound": list({target.label: against_bound(target) for target in targets}.values()),
+        "against the bound": [against_bound(*key) for key in charts],
         "all variables": [
             chart("sparsity", "^sparsity/"),
             chart("distance from the set before projecting", "^distance/"),
