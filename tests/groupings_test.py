@@ -151,6 +151,17 @@ def test_a_bias_can_be_claimed_once():
         )
 
 
+def test_a_bias_that_goes_with_its_kernel_is_not_taken_alone_too_and_a_frozen_one_not_at_all():
+    model = network(layers.Dense(6, name="one"), layers.LayerNormalization(name="norm"))
+    found = rules.match([RuleSettings("maxnorm", {}, ("*",), with_bias=True)], model, TIMELINE)
+    assert [one.names for one in found] == [("one/kernel", "one/bias"), ("norm/gamma",), ("norm/beta",)]
+    model.get_layer("one").bias.trainable = False
+    found = rules.match([RuleSettings("maxnorm", {}, ("one/*", "gamma"))], model, TIMELINE)
+    assert [one.names for one in found] == [("one/kernel",), ("norm/gamma",)]
+    with pytest.raises(ValueError, match="with_bias: none of one/kernel has a bias"):
+        rules.match([RuleSettings("maxnorm", {}, ("one/*",), with_bias=True)], model, TIMELINE)
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_set_takes_the_groups_it_says_and_no_others(name):
     kind = REGISTRY[name]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import types
+
 import keras
+import numpy as np
 import pytest
 
 import models
 from constraints import schedules
-from trainer import rules
+from trainer import certificate, experiment, rules, summaries
 from trainer.config import RuleSettings, ScheduleSettings
 from trainer.timeline import Timeline
 
@@ -252,6 +255,24 @@ def test_variables_of_equal_paths_are_told_apart_and_numbered():
     assert found.variables[0] is second.variables[0]
     with pytest.raises(ValueError, match="`net/dense/kernel#2` is claimed by rule 1"):
         rules.match([RuleSettings("maxnorm"), RuleSettings("nonneg", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+
+
+def test_every_table_and_tag_tells_variables_of_equal_paths_apart(tmp_path):
+    model = twins()
+    found = rules.match([RuleSettings("maxnorm")], model, TIMELINE)
+    expected = ["net/dense/kernel", "net/dense/kernel#2"]
+    assert [entry["variables"] for entry in certificate.certify(found, 0)["variables"]] == [[name] for name in expected]
+    tags = summaries.Summaries(tmp_path, found).measures(1, np.ones((2, 8)))
+    assert [tag for tag in tags if tag.startswith("distance/")] == [f"distance/{name}" for name in expected]
+    charts = summaries.layout(found).category[0].chart
+    assert [chart.title for chart in charts] == [f"norm: {name}" for name in expected]
+    parts = types.SimpleNamespace(optimizer=keras.optimizers.SGD(), targets=found[1:], model=model, timeline=TIMELINE)
+    lines = [line.split() for line in experiment.variable_table(parts).splitlines()[2:]]
+    # Only the second is under the rule.
+    assert [(line[0], line[2] == "maxnorm") for line in lines if "kernel" in line[0]] == list(
+        zip(expected, (False, True), strict=True)
+    )
+    assert expected[1] in experiment.rules_table(parts)
 
 
 def test_a_model_of_embeddings_only_is_taken_by_default():

@@ -31,7 +31,10 @@ RULE_FLAGS: dict[str, tuple[type, str]] = {
         f"Set the weights are kept in, or several with commas for what they have in common: "
         f"{', '.join(constraints.REGISTRY)}.",
     ),
-    "variables": (list, "Patterns over variable paths, such as 'hidden_*/kernel' (default: every kernel)."),
+    "variables": (
+        list,
+        "Patterns over variable paths, such as 'hidden_*/kernel' (default: every kernel and embedding).",
+    ),
     "layer_type": (list, "Classes of layers whose variables are meant, such as Dense,Conv2D (default: all)."),
     "group": (str, f"Weights that share one norm: {', '.join(GROUPINGS)}, or axes such as 0,1."),
     "with_bias": (bool, "Whether a unit's bias belongs to its kernel's group (default: false)."),

@@ -62,7 +62,7 @@ class RuleSettings:
       constraint: a key of `constraints.REGISTRY`, or several joined by commas: the intersection of these sets.
       values: hyperparameter -> number, `ScheduleSettings` or, for an option, whole numbers; those left out keep the
         constraint's defaults. Of several sets, `box.max_value` is one set's own, `max_value` that of all that take it.
-      variables: patterns over variable paths; empty means every kernel.
+      variables: patterns over variable paths; empty means every kernel and embedding.
       project_every: the weights are projected every so many steps, and after the last one.
       rate: share of the way to the projection that is taken each time, in (0, 1].
       layer_type: classes of layers whose variables are meant; empty means all.

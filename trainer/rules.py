@@ -155,19 +155,21 @@ def _targets(
 
     if grouping == "network":
         return [target(f"network_{number}" if several else "network", *_network(constraint, claimed))]
+    biases = _biases(claimed, constraint, names) if rule.with_bias else {}
+    joined = {id(bias.variable) for bias in biases.values()}
+    claimed = [pair for pair in claimed if id(pair[1]) not in joined]
     budgets = spread.shares(rule, constraint, [variable for _, variable in claimed])
     made = []
     for (layer, variable), budget in zip(claimed, budgets, strict=True):
-        label = names[id(variable)]
+        label, bias = names[id(variable)], biases.get(id(variable))
         own = groups.grouped(layer, variable, grouping, budget, heads, label)
-        bias = _bias(layer, variable, budget, label) if rule.with_bias else None
         if bias is None:
             join = targets.alone(own.view, tuple(variable.shape))
             made.append(target(label, [variable], join, _placed(budget, own)))
         else:
             join = targets.with_bias(own.view, own.axes, own.each, bias)
-            joined = groups.Groups((), (1,), (0,)) if own.each else groups.Groups((), (0,))
-            made.append(target(label, [variable, bias.variable], join, _placed(budget, joined)))
+            below = groups.Groups((), (1,), (0,)) if own.each else groups.Groups((), (0,))
+            made.append(target(label, [variable, bias.variable], join, _placed(budget, below)))
     if rule.with_bias and all(len(one.variables) == 1 for one in made):
         raise ValueError(f"with_bias: none of {', '.join(one.label for one in made)} has a bias; leave with_bias out.")
     return made
@@ -183,15 +185,20 @@ def _network(constraint: Constraint, claimed: Sequence[Owned]) -> tuple[list[ker
     return variables, targets.flat(shapes), constraint
 
 
-def _bias(layer: keras.layers.Layer, kernel: keras.Variable, constraint: Constraint, label: str) -> kernels.Bias | None:
-    """The bias of a layer's units, for the kernel that brings the layer's input to them."""
-    try:
-        bias = kernels.bias_of(layer, kernel)
-    except ValueError as error:
-        raise ValueError(f"with_bias: `{label}`: {error}; narrow `variables`, or leave with_bias out.") from None
-    if bias is not None and groups.has_windows(constraint):
-        raise ValueError(f"with_bias: a bias is in no window of nm, as with `{label}`; leave with_bias out.")
-    return bias
+def _biases(claimed: Sequence[Owned], constraint: Constraint, names: dict[int, str]) -> dict[int, kernels.Bias]:
+    """The trainable biases that go with kernels: id of the kernel -> its bias."""
+    found = {}
+    for layer, variable in claimed:
+        label = names[id(variable)]
+        try:
+            bias = kernels.bias_of(layer, variable)
+        except ValueError as error:
+            raise ValueError(f"with_bias: `{label}`: {error}; narrow `variables`, or leave with_bias out.") from None
+        if bias is not None and id(bias.variable) in names:
+            if groups.has_windows(constraint):
+                raise ValueError(f"with_bias: a bias is in no window of nm, as with `{label}`; leave with_bias out.")
+            found[id(variable)] = bias
+    return found
 
 
 def _check_unclaimed(target: Target, earlier: Sequence[Target]) -> None:
