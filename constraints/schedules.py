@@ -306,7 +306,7 @@ def _number(schedule: str, name: str, value: Any) -> float:
 def _step(schedule: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(f"{schedule}: {name}={value!r} must be a step, a whole number of at least 0.")
-    if value > _LAST_STEP:
+    if int(value) > _LAST_STEP:
         raise ValueError(f"{schedule}: {name}={value} is beyond the last step that float64 tells apart, 2^53.")
     return int(value)
 
