@@ -40,7 +40,7 @@ class Constraint(Declared):
       selects: whether projecting keeps the largest magnitudes of what makes a matroid (such as k of all), and nothing
         else of a group. This and the last four are what `constraints.intersection` builds on.
       carried: how many numbers of each group `continued` carries from one call to the next; 0 where it gains nothing.
-      grouping: the groups a rule gives it when none are named, a key of `GROUPINGS`.
+      grouping: the groups it has when none are named, in code and in a rule: "unit" or "tensor" of `GROUPINGS`.
       groupings: all that it can be given.
     """
 
@@ -277,7 +277,10 @@ class Constraint(Declared):
         raise NotImplementedError(f"{type(self).__name__} must define `on_boundary`.")
 
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
-        return Columns.of(shape, self.axis if axes is None else axes)
+        axes = self.axis if axes is None else axes
+        if axes is None and self.grouping == "tensor":
+            axes = tuple(range(shape.rank or 0))
+        return Columns.of(shape, axes)
 
     def _grouped(self, w: Any, axes: Any) -> tuple[tf.Tensor, Columns, Constraint]:
         w = tf.convert_to_tensor(w)

@@ -23,8 +23,12 @@ class Declared(keras.constraints.Constraint):
     It compares by value, saves and loads with a Keras layer, and any of its hyperparameters may be a schedule.
 
     Attributes:
-      axis: axes whose weights share one group (one norm), as in Keras. None: all but the last, a unit's fan-in; a
-        vector or a scalar is one group.
+      axis: axes whose weights share one group (one norm), as in Keras. None: what `grouping` says, which is all but the
+        last, a unit's fan-in, or for some sets (topk) the whole tensor; a vector or a scalar is one group. A layer does
+        not tell its constraint what it is, so give `axis` where the last axis is not the unit: `axis=(0, 1)` for
+        `depthwise_constraint` of DepthwiseConv2D and `axis=0` of DepthwiseConv1D, `axis=1` for `embeddings_constraint`
+        of Embedding, `axis=(0, 1, 3)` for `kernel_constraint` of Conv2DTranspose. MultiHeadAttention hands one
+        constraint to kernels of both kinds; `trainer.attach.attach` gives each the right axes.
     """
 
     axis: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)

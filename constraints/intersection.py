@@ -286,9 +286,10 @@ class Intersection(Constraint):
         return any(isinstance(part, Joint) for part in self.parts)
 
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Columns:
-        axes = self.axis if axes is None else axes
         each = [part.each for part in self.parts if isinstance(part, Joint)]
-        return Matrices.of(shape, axes, each[0]) if each else Columns.of(shape, axes)
+        return (
+            Matrices.of(shape, self.axis if axes is None else axes, each[0]) if each else super()._layout(shape, axes)
+        )
 
     def _placed(self, indices: tuple[int, ...]) -> list:
         return [layouts.placed(self.parts[self._different[i]], self._mixed()) for i in indices]

@@ -36,7 +36,7 @@ class L1TopK(L1Ball):
     carried: ClassVar[int] = TopK.carried + L1Ball.carried
 
     sparsity: Any = hyperparameter(
-        0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True
+        0.5, "Share of a group's weights that are zero.", minimum=0.0, below=1.0, kw_only=True
     )
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -38,7 +38,7 @@ class SimplexTopK(Simplex):
     carried: ClassVar[int] = 0
 
     sparsity: Any = hyperparameter(
-        0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0, kw_only=True
+        0.5, "Share of a group's weights that are zero.", minimum=0.0, below=1.0, kw_only=True
     )
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -22,6 +22,8 @@ _WORTHWHILE = 1 << 14
 class TopK(Constraint):
     """Groups with at least a share `sparsity` of exact zeros: { x : at most k non-zeros }, k = n - round(sparsity n).
 
+    A group is a whole tensor unless `axis` says otherwise, as `axis=0` does for the units of a dense kernel.
+
     The nearest point of x keeps its k largest magnitudes and sets the rest to 0. Not convex; of equal magnitudes the
     first is kept, in row-major order, so exactly k remain. A group with k non-zeros or fewer stays. round takes halves
     to even, and n is the number of weights in a group. The k-th magnitude is selected by its bits, without a sort: O(n)
@@ -46,7 +48,7 @@ class TopK(Constraint):
     # A share of a whole tensor, as pruning means it: units may differ in how many weights they need.
     grouping: ClassVar[str] = "tensor"
 
-    sparsity: Any = hyperparameter(0.5, "Share of a unit's incoming weights that are zero.", minimum=0.0, below=1.0)
+    sparsity: Any = hyperparameter(0.5, "Share of a group's weights that are zero.", minimum=0.0, below=1.0)
 
     def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         bits = numerics.magnitude_bits(x)

@@ -72,6 +72,8 @@ def constraint(name: str, w: tf.Tensor) -> Any:
         "spectral": {"max_value": 1.0},
         "lowrank": {"rank": 8},
     }
+    if name == "topk":
+        return REGISTRY[name](sparsity=1.0 - DENSITY, axis=0)  # Per unit, as the others.
     if name in SPARSE:
         return REGISTRY[name](sparsity=1.0 - DENSITY)
     return REGISTRY[name](**values.get(name, {}))

@@ -18,6 +18,12 @@ from tests.oracles import DTYPES, epsilon, quantum
 SETS = [name for name, kind in REGISTRY.items() if not kind.proximal]
 
 
+class TopKOfUnits(REGISTRY["topk"]):
+    """topk with the groups that the other sets have when none are named, which the laws are written for."""
+
+    grouping = "unit"
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     name: str
@@ -37,7 +43,8 @@ class Case:
 
     @property
     def constraint(self):
-        return REGISTRY[self.name](**dict(self.values), **dict(self.options))
+        kind = TopKOfUnits if self.name == "topk" else REGISTRY[self.name]
+        return kind(**dict(self.values), **dict(self.options))
 
     @property
     def arguments(self):

@@ -75,7 +75,7 @@ def test_sparse_points_are_nearest_over_all_supports(last, signed):
     parts = [REGISTRY["topk"](0.5), REGISTRY[last](**values)] + ([REGISTRY["nonneg"]()] if signed else [])
     x = np.random.default_rng(1).standard_normal((6, 8))
     x[:, 0] = -np.abs(x[:, 0])
-    p = Intersection(tuple(parts))(x).numpy()
+    p = Intersection(tuple(parts), axis=0)(x).numpy()
     for ours, group in zip(p.T, x.T, strict=True):
         nearest = np.inf
         for support in itertools.combinations(range(6), 3):

@@ -165,11 +165,11 @@ def _targets(
         own = groups.grouped(layer, variable, grouping, budget, heads, label)
         if bias is None:
             join = targets.alone(own.view, tuple(variable.shape))
-            made.append(target(label, [variable], join, _placed(budget, own)))
+            made.append(target(label, [variable], join, with_groups(budget, own)))
         else:
             join = targets.with_bias(own.view, own.axes, own.each, bias)
             below = groups.Groups((), (1,), (0,)) if own.each else groups.Groups((), (0,))
-            made.append(target(label, [variable, bias.variable], join, _placed(budget, below)))
+            made.append(target(label, [variable, bias.variable], join, with_groups(budget, below)))
     if rule.with_bias and all(len(one.variables) == 1 for one in made):
         raise ValueError(f"with_bias: none of {', '.join(one.label for one in made)} has a bias; leave with_bias out.")
     return made
@@ -181,7 +181,7 @@ def _network(constraint: Constraint, claimed: Sequence[Owned]) -> tuple[list[ker
     shapes = [tuple(variable.shape) for variable in variables]
     if groups.joins_units(constraint):
         axes = [groups.fan_in_axes(layer, variable) for layer, variable in claimed]
-        return variables, targets.side_by_side(shapes, axes), _placed(constraint, groups.Groups((), (0,)))
+        return variables, targets.side_by_side(shapes, axes), with_groups(constraint, groups.Groups((), (0,)))
     return variables, targets.flat(shapes), constraint
 
 
@@ -261,10 +261,10 @@ def _values_of(name: str, rule: RuleSettings) -> dict[str, Any]:
     }
 
 
-def _placed(constraint: Any, own: groups.Groups) -> Constraint:
+def with_groups(constraint: Any, own: groups.Groups) -> Constraint:
     """The constraint with its groups; several sets share them."""
     if isinstance(constraint, Intersection):
-        parts = tuple(dataclasses.replace(_placed(part, own), axis=None) for part in constraint.parts)
+        parts = tuple(dataclasses.replace(with_groups(part, own), axis=None) for part in constraint.parts)
         return dataclasses.replace(constraint, parts=parts, axis=own.axes)
     options: dict[str, Any] = {"each": own.each} if own.each and isinstance(constraint, Joint) else {}
     if isinstance(constraint, NM):
