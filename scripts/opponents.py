@@ -279,7 +279,7 @@ def _optimizer(config: Config) -> keras.optimizers.Optimizer:
 
 def _network(config: Config) -> tuple[Any, keras.Model]:
     """The same examples and the same network, Keras's constraint on the kernels that the rule takes."""
-    dataset = data.load(config.dataset, seed=config.seed)
+    dataset = data.load(config.dataset, validation_split=config.validation_split, seed=config.seed)
     keras.utils.set_random_seed(config.seed)
     model = models.REGISTRY[config.model](dataset.input_shape, dataset.num_classes, **config.model_options)
     (rule,) = config.rules

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkey
     rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=7, rate=0.5)
     settings = config(tmp_path / "run", rule, train_steps=1000, early_stopping=2, eval_every=eval_every)
     # No evaluation is better than the first, though the weights move on.
-    monkeypatch.setattr(Steps, "evaluate", lambda self, source=None: {"loss": 1.0, "accuracy": 0.5})
+    monkeypatch.setattr(Steps, "evaluate", lambda self, *rest: {"loss": 1.0, "accuracy": 0.5})
     built, result = trained(settings)
     assert result["step"] == 3 * int(eval_every)
     assert result["best"]["step"] == int(eval_every)
@@ -339,3 +340,34 @@ def test_a_file_system_without_locks_is_told_of_in_one_line(tmp_path, capsys, mo
     _, certificate = trained(config(tmp_path / "run"))
     assert certificate["step"] == 10
     assert capsys.readouterr().out.count("is on a file system without locks: a second run would not be noticed.") == 1
+
+
+def test_a_line_tells_the_loss_of_the_steps_since_the_last_line(tmp_path, capsys):
+    settings = {"model": "mlp", "train_steps": 12, "eval_every": "3", "summary_every": "5", "histogram_every": "12"}
+    trained(config(tmp_path / "run", **settings))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "validation loss" in line]
+    trained(config(tmp_path / "each", **{**settings, "summary_every": "1"}))
+    each = [value for _, value in tensorboard_data.scalars(tmp_path / "each")["train/loss"]]
+    found = [float(re.search(r"train loss ([0-9.]+) ", line)[1]) for line in lines]
+    assert found == pytest.approx([np.mean(each[i : i + 3]) for i in (0, 3, 6, 9)], abs=1e-4)
+    assert all(line.endswith("best so far") or "accuracy" in line.split("  ")[-1] for line in lines)
+    assert lines[0].endswith("best so far")
+
+
+def test_a_continued_run_shows_the_weights_and_bounds_that_it_continues_with(server, tmp_path):
+    flags = ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--max_value=0.5", "--hidden_units=8"]
+    first, again = (server.succeed(*flags, "--train_steps=9", "--run_dir=run", cwd=tmp_path).stdout for _ in range(2))
+
+    def row(said: str) -> list[str]:
+        return next(line.split() for line in said.splitlines() if line.startswith("hidden_1/kernel"))
+
+    assert row(first)[4] == "4"
+    assert row(again)[4] == "0.5"
+    assert row(first)[5] != row(again)[5]
+
+
+def test_a_penalty_is_no_bound(tmp_path):
+    built = experiment.build(config(tmp_path / "run", RuleSettings("softthreshold", {"penalty": 0.25})))
+    assert "penalty 0.25" in experiment.variable_table(built)
+    assert "penalty 0.25" in experiment.rules_table(built)
+    assert "penalty 0.25" in certificate.printed(certificate.certify(built.targets, 0))

@@ -13,7 +13,16 @@ from trainer import outcome
 def document(**changes) -> dict:
     best = {"accuracy": 0.95, "loss": 0.4, "step": 1000, "test": {"accuracy": 0.9, "loss": 0.6}}
     evaluation = {"accuracy": 0.91234, "loss": 0.5}
-    return {"feasible": True, "step": 1200, "sparsity": 0.25, "evaluation": evaluation, "best": best, **changes}
+    entries = [{"feasible": None}, {"feasible": changes.get("feasible", True)}]
+    return {
+        "feasible": True,
+        "variables": entries,
+        "step": 1200,
+        "sparsity": 0.25,
+        "evaluation": evaluation,
+        "best": best,
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(("feasible", "words"), [(True, "every rule holds"), (False, "NOT FEASIBLE")])
@@ -25,6 +34,12 @@ def test_what_came_out_where_it_lies_and_how_to_look_at_it(feasible, words):
     assert third == "best checkpoint, step 1,000: validation accuracy 0.9500, test accuracy 0.9000"
     assert last.startswith("runs/a b/certificate.json")
     assert last.endswith("tensorboard --logdir='runs/a b'")
+
+
+def test_a_penalty_has_no_verdict():
+    first, *_ = outcome.described(document(variables=[{"feasible": None}]), pathlib.Path("run")).splitlines()
+    assert "every rule holds" not in first
+    assert "no rule to judge" in first
 
 
 def test_what_is_not_known_is_not_told():

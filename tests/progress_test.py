@@ -65,3 +65,30 @@ def test_a_reader_that_goes_away_does_not_end_the_run():
             process.stdout.close()
         assert process.returncode == 0
         assert pathlib.Path(folder, "done").exists()
+
+
+def test_a_long_evaluation_is_reported_between_two_steps():
+    now, log = [0.0], io.StringIO()
+    progress = Progress(1000, stream=log, clock=lambda: now[0])
+    reached = progress.part("test", 50_000)
+    now[0] = 5.0
+    reached(5_000)  # Too soon for a log.
+    now[0] = 10.0
+    reached(10_000)
+    assert log.getvalue() == "test 10,000/50,000  20%  1,000 examples/s  0:40 left\n"
+
+
+def test_an_evaluation_on_a_terminal_takes_the_line_of_the_steps():
+    now, terminal = [0.0], Terminal()
+    progress = Progress(100, stream=terminal, clock=lambda: now[0])
+    progress.step(5)
+    now[0] = 1.0
+    progress.step(10)
+    reached = progress.part("validation", 100)
+    now[0] = 2.0
+    reached(50)
+    progress.line(20, "accuracy 0.9")
+    steps, part, line = terminal.getvalue().split("\r\x1b[K")
+    assert part == "validation 50/100  50%  50 examples/s  0:01 left"
+    assert line.endswith("accuracy 0.9\n")
+    assert not steps.endswith("\n")

@@ -39,8 +39,8 @@ def attach(model: keras.Model, constraint: Constraint, variables: str = "*kernel
         own = groups.grouped(layer, variable, constraint.grouping, constraint, {}, variable.path)
         if own.view != tuple(variable.shape):
             raise ValueError(
-                f"`{variable.path}` holds several matrices side by side, which Keras cannot keep apart; leave it out of "
-                f"`variables`, or train with a rule."
+                f"`{variable.path}` holds several matrices side by side, which Keras cannot keep apart; narrow "
+                "`variables`, or train with a rule."
             )
         placed.append((variable, rules.with_groups(constraint, own)))
         placed[-1][1].check_shape(variable.value.shape)

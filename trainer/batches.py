@@ -28,11 +28,13 @@ class Source(Protocol):
       indexed: whether a batch follows from its step alone, so that it may be asked for early, and again.
       weighted: whether examples have weights of their own.
       num_examples: how many examples there are.
+      batch_size: how many a batch has.
     """
 
     indexed: bool
     weighted: bool
     num_examples: int
+    batch_size: int
 
     @property
     def arrays(self) -> Any:
@@ -80,7 +82,7 @@ class InMemory:
                 *(tf.constant(values, tf.float32) for values in weights),
             )
         )
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._seed = seed
         # Both follow from the step, so neither is saved: the first batch after a restart finds no epoch and shuffles.
         self._permutation = tf.Variable(tf.range(split.num_examples), trainable=False)
@@ -101,7 +103,7 @@ class InMemory:
         """Indices of the step's examples, int32 [batch_size]; examples that do not fill a batch sit an epoch out."""
         del arrays
         step += self._dropped
-        steps_per_epoch = self.num_examples // self._batch_size
+        steps_per_epoch = self.num_examples // self.batch_size
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
 
         def shuffle() -> tf.Tensor:
@@ -111,12 +113,12 @@ class InMemory:
             return tf.constant(True)
 
         tf.cond(tf.equal(epoch, self._epoch), lambda: tf.constant(False), shuffle)
-        return tf.slice(self._permutation, [position * self._batch_size], [self._batch_size])
+        return tf.slice(self._permutation, [position * self.batch_size], [self.batch_size])
 
     def eval_batches(self) -> Iterator[tf.Tensor]:
         """Indices of consecutive examples, int32 [batch_size]."""
-        for start in range(0, self.num_examples, self._batch_size):
-            indices = np.arange(start, start + self._batch_size, dtype=np.int32)
+        for start in range(0, self.num_examples, self.batch_size):
+            indices = np.arange(start, start + self.batch_size, dtype=np.int32)
             yield tf.constant(np.where(indices < self.num_examples, indices, PADDING))
 
     def take(self, arrays: Any, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -140,7 +142,7 @@ class Streamed:
         self.weighted = split.weighted
         self.num_examples = split.num_examples
         self._split = split
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._seed = seed
         self._iterator: Any = None
 
@@ -154,7 +156,7 @@ class Streamed:
         batches = (
             self._split.examples()
             .shuffle(min(SHUFFLE_BUFFER, self._split.num_examples), seed=self._seed, reshuffle_each_iteration=True)
-            .batch(self._batch_size, drop_remainder=True)
+            .batch(self.batch_size, drop_remainder=True)
             .repeat()
             .skip(step + dropped)
         )
@@ -168,8 +170,8 @@ class Streamed:
 
     def eval_batches(self) -> Iterator[tuple[tf.Tensor, ...]]:
         """Examples in the order on disk; the last batch is padded with zeros and the label `PADDING`."""
-        for features, labels, *weights in self._split.examples().batch(self._batch_size).prefetch(tf.data.AUTOTUNE):
-            missing = self._batch_size - labels.shape[0]
+        for features, labels, *weights in self._split.examples().batch(self.batch_size).prefetch(tf.data.AUTOTUNE):
+            missing = self.batch_size - labels.shape[0]
             rows = [[0, missing]] + [[0, 0]] * (len(features.shape) - 1)
             padded = tf.pad(tf.cast(labels, tf.int32), [[0, missing]], constant_values=PADDING)
             yield tf.pad(features, rows), padded, *(tf.pad(values, [[0, missing]]) for values in weights)

@@ -45,7 +45,7 @@ def printed(certificate: dict[str, Any]) -> str:
         [
             entry["path"],
             entry["constraint"],
-            _bounds(entry["bound"]),
+            f"penalty {_bounds(entry['bound'])}" if entry["unjudged"] == "a penalty" else _bounds(entry["bound"]),
             f"{entry['groups']}",
             _shown(entry["norm"]["max"], ".6g"),
             "-" if entry["feasible"] is None else _shown(entry["largest_violation"], ".1e"),

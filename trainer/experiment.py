@@ -224,7 +224,9 @@ def _row(label: str, shape: Any, target: Target | None, constraint: Constraint, 
 
 
 def _bounds(constraint: Constraint) -> str:
-    return " ".join(f"{float(value):g}" for value in constraint.bounds().values()) or "-"
+    values = " ".join(f"{float(value):g}" for value in constraint.bounds().values())
+    # Nothing can violate a penalty, so its number is no bound.
+    return f"penalty {values}" if constraint.proximal else values or "-"
 
 
 def facts(experiment: Experiment) -> dict[str, Any]:

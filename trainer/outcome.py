@@ -23,7 +23,12 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     """
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
-    held = "every rule holds" if certificate["feasible"] else "NOT FEASIBLE: see the rules marked VIOLATED"
+    if not certificate["feasible"]:
+        held = "NOT FEASIBLE: see the rules marked VIOLATED"
+    elif any(entry["feasible"] for entry in certificate["variables"]):
+        held = "every rule holds"
+    else:
+        held = "no rule to judge, as neither a penalty nor a rule that has ended has a verdict"
     sparsity = certificate["sparsity"]
     zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
     chosen = f"best checkpoint, step {best['step']:,}: validation accuracy {best['accuracy']:.4f}"

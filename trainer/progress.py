@@ -62,6 +62,29 @@ class Progress:
         self._last = self._clock()
         self._show(f"{self._status(step)}  {message}")
 
+    def part(self, what: str, total: int) -> Callable[[int], None]:
+        """Reports examples gone through between two steps, such as those of an evaluation, if it is time to.
+
+        Args:
+          what: what is done with them.
+          total: how many there are.
+
+        Returns:
+          To be told how many are done.
+        """
+        begun = self._clock()
+
+        def reached(number: int) -> None:
+            now = self._clock()
+            if now - self._last >= (TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL):
+                self._last = now
+                rate = number / max(now - begun, 1e-9)
+                left = duration((total - number) / rate)
+                status = f"{what} {number:,}/{total:,} {number / total:4.0%}  {rate:,.0f} examples/s  {left} left"
+                self._show(status, replaceable=self._terminal)
+
+        return reached
+
     def _status(self, step: int) -> str:
         width = len(f"{self._total:,}")
         status = f"step {step:>{width},}/{self._total:,} {step / self._total:4.0%}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer import certificate, devices, experiment, failures, loop, naming, recovery, rundir, steps, summaries
+from trainer.batches import Source
 from trainer.checkpoints import Checkpoints, read_weights
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
@@ -121,6 +122,8 @@ class Session:
         """
         config, timeline = self._experiment.config, self._experiment.timeline
         self._start = int(self._experiment.optimizer.iterations.numpy())
+        if self._start and not self._experiment.train_source.indexed:
+            say(f"reads on past the {self._start:,} batches that were trained on, which takes as long as reading them")
         self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()))
         self._mark = self._start, time.monotonic()
         self._shown = self._state.totals.numpy()
@@ -215,7 +218,7 @@ class Session:
 
     def _evaluate(self, step: int, chunk: Chunk | None = None) -> None:
         del chunk
-        result = self._experiment.steps.evaluate()
+        result = self._judged("validation", self._experiment.steps.eval_source)
         self._summaries.evaluation(step, result)
         better = self._keep_best(step, result)
         if not better:
@@ -297,13 +300,16 @@ class Session:
         patience = self._experiment.config.early_stopping
         return patience is not None and int(self._state.waited.numpy()) >= patience
 
+    def _judged(self, what: str, source: Source) -> dict[str, float]:
+        return self._experiment.steps.evaluate(source, self._report.part(what, source.num_examples))
+
     def _evaluation_of_best(self) -> dict[str, float] | None:
         """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
         built = self._experiment
         last = [variable.numpy() for variable in built.model.variables]
         try:
             read_weights(self._directory.checkpoints / "best", built.model, "best checkpoint")
-            return built.steps.evaluate(built.test_source)
+            return self._judged("test of the best", built.test_source)
         except ValueError as error:
             say(f"warning: the best checkpoint is not judged on the test split: {error}")
             return None
@@ -322,7 +328,7 @@ class Session:
             self._keep_best(step, built.steps.evaluate())
             self._checkpoints.wait()
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
-        evaluation = built.steps.evaluate(built.test_source)
+        evaluation = self._judged("test", built.test_source)
         of_best = evaluation if best_step == step else self._evaluation_of_best()
         if not (self._directory.path / rundir.CERTIFICATE).exists():
             tested = {f"test/{name}": value for name, value in evaluation.items()}

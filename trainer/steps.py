@@ -127,15 +127,29 @@ class Steps:
         """
         self._halted.assign(True)
 
-    def evaluate(self, source: Source | None = None) -> dict[str, float]:
-        """Mean loss and accuracy over all examples of a source; None: the one to choose the best checkpoint by."""
+    def evaluate(
+        self, source: Source | None = None, report: Callable[[int], None] = lambda _: None
+    ) -> dict[str, float]:
+        """Mean loss and accuracy over all examples of a source.
+
+        Args:
+          source: the examples; None: those to choose the best checkpoint by.
+          report: told after each batch how many examples were gone through.
+        """
         source = source or self._eval_source
         if source not in self._judges:
             self._judges[source] = tf.function(functools.partial(self._evaluate, source), autograph=False)
-        sums = np.zeros(3)
+        sums, done = np.zeros(3), 0
         for batch in source.eval_batches():
             sums += self._judges[source](batch, source.arrays).numpy()
+            done += source.batch_size
+            report(min(done, source.num_examples))
         return {"loss": float(sums[0] / source.num_examples), "accuracy": float(sums[1] / sums[2])}
+
+    @property
+    def eval_source(self) -> Source:
+        """The examples to choose the best checkpoint by."""
+        return self._eval_source
 
     def project_fully(self) -> None:
         """Moves the weights to the nearest feasible point."""
