@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
 
-from constraints import REGISTRY, schedules
+from constraints import REGISTRY, Intersection, schedules
 from tests import tiny
 from tests.cases import SETS
+from tests.experiment_test import config
 from tests.suites import fast
-from trainer import certificate
+from trainer import certificate, cli, main, rules
+from trainer.config import RuleSettings
 from trainer.targets import Target
 
 
@@ -59,7 +62,9 @@ def test_what_was_not_projected_does_not(name):
     assert entry["feasible"] is False
     assert entry["largest_violation"] > 1e-3
     assert result["variables"][1]["feasible"] is True
+    assert entry["quantity"] in [quantity["quantity"] for quantity in entry["quantities"] if not quantity["feasible"]]
     table = certificate.printed(result).splitlines()
+    assert entry["quantity"] in table[2]
     assert table[2].endswith("VIOLATED")
     assert table[3].endswith("holds")
 
@@ -76,8 +81,9 @@ def test_one_group_by_a_hair_is_enough():
 def test_a_zero_group_is_outside_of_a_sphere_and_inside_of_a_ball():
     value = weights() / np.linalg.norm(weights(), axis=0)
     value[:, 2] = 0
-    assert judged(target("unitnorm", value))[1]["largest_violation"] == pytest.approx(1.0)
-    assert judged(target("maxnorm", value, max_value=1.0))[0]["feasible"] is True
+    _, entry = judged(target("unitnorm", value))
+    assert (entry["largest_violation"], entry["worst_value"], entry["worst_group"]) == (1.0, 0.0, [2])
+    assert judged(target("maxnorm", value, max_value=1.00001))[0]["feasible"] is True
 
 
 def test_every_number_equals_numpy():
@@ -87,7 +93,7 @@ def test_every_number_equals_numpy():
     limited = target("maxnorm", value, (0, 1, 2), max_value=2.5)
     _, entry = judged(limited, step=9)
     norms = np.sqrt(np.square(value.astype(np.float64)).sum(axis=(0, 1, 2)))
-    violation = np.maximum(norms - 2.5, 0) / norms
+    violation = np.maximum(norms - 2.5, 0) / 2.5
     assert entry["path"] == limited.variables[0].path
     assert (entry["rule"], entry["constraint"], entry["bound"]) == (1, "maxnorm", {"max_value": 2.5})
     assert (entry["shape"], entry["groups"]) == ([3, 2, 4, 5], 5)
@@ -95,6 +101,9 @@ def test_every_number_equals_numpy():
     assert entry["near_zeros"] == np.count_nonzero(np.abs(value) <= certificate.NEAR_ZERO)
     assert entry["sparsity"] == pytest.approx(22 / 120)
     assert entry["largest_violation"] == pytest.approx(violation.max(), rel=1e-9)
+    assert entry["quantity"] == "l2 norm of a group"
+    assert entry["worst_value"] == pytest.approx(norms.max(), rel=1e-12)
+    assert (entry["at_least"], entry["at_most"], entry["worst_group"]) == (None, 2.5, [int(norms.argmax())])
     for name in ("min", "mean", "max"):
         assert entry["norm"][name] == pytest.approx(getattr(norms, name)(), rel=1e-12)
 
@@ -143,3 +152,47 @@ def test_two_bounds_are_shown_the_primary_one_first():
     result, entry = judged(target("box", np.clip(weights(), -0.5, 0.25), max_value=0.25, min_value=-0.5))
     assert list(entry["bound"].items()) == [("max_value", 0.25), ("min_value", -0.5)]
     assert "0.25 -0.5" in certificate.printed(result)
+
+
+def broken(*targets) -> str:
+    """What the certificate of these targets says is broken."""
+    return certificate.broken(certificate.certify(targets, 1200))
+
+
+def test_nothing_is_broken_where_every_rule_holds():
+    assert broken(target("maxnorm", 0.01 * weights()), target("none", weights())) == ""
+
+
+def test_it_says_what_is_broken():
+    value = np.zeros((6, 5), np.float32)
+    value[4, 3], value[1, 2] = -0.25, 2.0
+    line = broken(target("nonneg", value), target("maxnorm", value, max_value=0.5), target("box", 0.0 * value))
+    words = "breaks nonneg: smallest weight of a group is -0.25 in group [3] but must be at least 0 (and 1 more marked"
+    assert words in line
+    value[1, 2] = np.nan
+    assert broken(target("none", value)).endswith("holds NaN or infinity")
+
+
+def test_sets_that_do_not_meet_are_told_apart():
+    both = Intersection((REGISTRY["box"](min_value=0.5, max_value=1.0), REGISTRY["maxnorm"](max_value=1.0)), axis=0)
+    value = both(weights()).numpy()
+    result, entry = judged(dataclasses.replace(target("none", value), constraint=both, name="box,maxnorm"))
+    assert result["feasible"] is False
+    failed = {quantity["set"] for quantity in entry["quantities"] if not quantity["feasible"]}
+    assert failed
+    assert all(f"{name}: " in broken(dataclasses.replace(target("none", value), constraint=both)) for name in failed)
+
+
+@pytest.mark.slow
+def test_a_run_whose_sets_do_not_meet_says_so_and_exits_with_1(tmp_path, monkeypatch, capsys):
+    values = {"min_value": 0.5, "box.max_value": 1.0, "maxnorm.max_value": 0.1}
+    settings = config(tmp_path / "run", RuleSettings("box,maxnorm", values), train_steps=2)
+    # Schedules are looked at before the first step, but not at every step.
+    monkeypatch.setattr(rules, "_check_meets", lambda *_: None)
+    monkeypatch.setattr(cli, "config", lambda: settings)
+    monkeypatch.setattr(cli, "as_flagfile", lambda **_: "")
+    assert main._main(["trainer"]) == 1
+    line = next(line for line in capsys.readouterr().out.splitlines() if "NOT FEASIBLE" in line)
+    assert "NOT FEASIBLE: `output/kernel` breaks " in line
+    assert "box: smallest weight of a group is 0.04" in line
+    assert "but must be at least 0.5" in line

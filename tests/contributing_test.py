@@ -1,4 +1,4 @@
-"""A new set is one file and one line: the example of CONTRIBUTING.md, put into a copy of the project as it says."""
+"""A new set is one file and two lines: the example of CONTRIBUTING.md, put into a copy of the project as it says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.processes import ROOT
 
 
 def pieces() -> list[str]:
-    """The code that CONTRIBUTING.md shows: the file, and the lines for the registry, the cases and the oracles."""
+    """The code that CONTRIBUTING.md shows: the file, and the lines for registry, definitions, cases and oracles."""
     section = (ROOT / "CONTRIBUTING.md").read_text().split("## A new constraint")[1].split("\n## ")[0]
     return re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
 
@@ -36,12 +36,14 @@ def copy(tmp_path_factory) -> pathlib.Path:
     for name in ("constraints", "models", "trainer", "tests"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    file, registry, case, projection, violation = pieces()
+    file, registry, definition, case, projection, violation = pieces()
     name = re.search(r"^# (\S+\.py)$", file, re.MULTILINE)[1]
     (root / name).write_text(file)
     package = root / "constraints" / "__init__.py"
     insert(package, "REGISTRY: dict[str, type[Constraint]] = {", registry)
     insert(package, "from constraints import measures, schedules", "from constraints.atmost import AtMost")
+    definitions = root / "trainer" / "definitions.py"
+    insert(definitions, "DEFINITIONS: dict[str, Callable[[Seen], list[Quantity]]] = {", definition)
     insert(root / "tests" / "cases.py", "CASES = [", case)
     insert(root / "tests" / "oracles.py", "PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {", projection)
     insert(root / "tests" / "oracles.py", "VIOLATIONS: dict[str, Callable[..., float]] = {", violation)

@@ -27,7 +27,9 @@ def document(**changes) -> dict:
 
 @pytest.mark.parametrize(("feasible", "words"), [(True, "every rule holds"), (False, "NOT FEASIBLE")])
 def test_what_came_out_where_it_lies_and_how_to_look_at_it(feasible, words):
-    first, second, third, last = outcome.described(document(feasible=feasible), pathlib.Path("runs/a b")).splitlines()
+    entry = {"feasible": feasible, "path": "a/kernel", "quantities": []}
+    changed = document(feasible=feasible, variables=[entry])
+    first, second, third, last = outcome.described(changed, pathlib.Path("runs/a b")).splitlines()
     assert first.startswith(f"step 1,200: {words}")
     assert "25.0% of the weights under rules are exact zeros" in first
     assert second == "the last weights: test accuracy 0.9123"

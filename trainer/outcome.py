@@ -8,6 +8,7 @@ import shutil
 import sys
 from typing import Any
 
+from trainer import certificate as reporting
 from trainer import rundir
 
 
@@ -24,7 +25,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
     if not certificate["feasible"]:
-        held = "NOT FEASIBLE: see the rules marked VIOLATED"
+        held = f"NOT FEASIBLE: {reporting.broken(certificate)}"
     elif any(entry["feasible"] for entry in certificate["variables"]):
         held = "every rule holds"
     else:

@@ -14,6 +14,7 @@ from trainer.checkpoints import Checkpoints, read_weights
 from trainer.experiment import Experiment
 from trainer.interrupts import Interrupt
 from trainer.progress import Progress, say
+from trainer.quantities import number
 from trainer.recovery import Spikes
 from trainer.steps import Chunk
 
@@ -341,7 +342,7 @@ class Session:
             "evaluation": _numbers(evaluation),
             "best": {
                 "accuracy": best_accuracy,
-                "loss": certificate.number(best_loss),
+                "loss": number(best_loss),
                 "step": int(best_step),
                 "test": of_best and _numbers(of_best),
             },
@@ -359,4 +360,4 @@ class Session:
 
 
 def _numbers(evaluation: dict[str, float]) -> dict[str, float | None]:
-    return {name: certificate.number(value) for name, value in evaluation.items()}
+    return {name: number(value) for name, value in evaluation.items()}
