@@ -25,6 +25,21 @@ class Constraint(Declared):
     weights' own type. A group that holds NaN or inf has no nearest point; it comes back as it is and touches no other
     group.
 
+    Norms and sums are taken in float64, and this is how exact that is, for groups of n weights:
+
+    - A group counts as feasible if its norm or sum exceeds its bound by at most (64 + n) 2^-52 of it, the error that a
+      float64 sum may have (`numerics.slack`). Spheres and planes, which rounding misses, say how close counts as on
+      them.
+    - Each weight of a result is within two units in its last place (four in float64) of the nearest point's, or within
+      (64 + n) 2^-52 of the group's largest weight, whichever is more. The second counts where weights nearly cancel, as
+      what is left of such a weight is mostly rounding. The largest weight is that before projecting where a sum over
+      larger weights decides (`halfspace`, `hyperplane`, `zerosum`, sets of whole matrices), else that after it.
+    - Eager, in a graph and on every replica the result is the same to the bit. XLA adds in another order, and so does a
+      graph from 2^20 weights on: that result is within the same bounds of the eager one. In types narrower than float64
+      it is the same to the bit unless a sum's last bits decide how a weight is rounded.
+
+    Sets that only copy or drop weights, such as `topk` and `mask`, round nothing and are the same everywhere.
+
     A subclass is one file: a dataclass (frozen, `eq=False` as tensors do not compare) whose fields are made by
     `hyperparameter` and whose `project` is the formula. It works as `kernel_constraint=` in any Keras layer, and saves
     and loads with it. Calling it is differentiable; see `pullback`.

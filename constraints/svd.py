@@ -1,4 +1,4 @@
-"""Singular value decompositions in float64, as exact under XLA as outside it."""
+"""Singular value decompositions in float64; under XLA by a method of its own, to within float64's rounding."""
 
 from __future__ import annotations
 

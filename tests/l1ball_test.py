@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, excess, numerics, schedules
+from constraints import REGISTRY, Intersection, excess, numerics, schedules
 from tests import oracles
 from tests.oracles import bits
 from tests.suites import fast
@@ -94,7 +94,7 @@ def test_one_group_of_many_weights():
     np.testing.assert_array_equal(bits(tf.function(L1Ball(100.0), jit_compile=True)(w)), bits(p))
 
 
-@pytest.mark.parametrize("size", fast([400, 131_072, 1_000_000], 400))
+@pytest.mark.parametrize("size", fast([400, 131_072, 1_100_000], 400))
 @pytest.mark.parametrize("how", ["eager", "graph", "xla", "continued"])
 def test_crumbs_below_the_threshold_count(size, how):
     """One weight at the bound, and very many so small that all which exceed the threshold are within the slack."""
@@ -109,6 +109,18 @@ def test_crumbs_below_the_threshold_count(size, how):
     assert np.abs(p.numpy().astype(np.float64)).sum() <= 1.0 + slack
     np.testing.assert_array_equal(np.flatnonzero(p), [0, 1])
     np.testing.assert_allclose(p[:2, 0], [1.0, 0.495 * slack], rtol=2.0**-23, atol=2.0**-52)
+
+
+@pytest.mark.parametrize("met", ["l1topk", "nonneg"])
+def test_crumbs_count_in_sets_made_of_the_ball(met):
+    slack = numerics.slack(400)
+    w = np.full((400, 1), 0.485 * slack, np.float32)
+    w[:2, 0] = 1.0, 0.99 * slack
+    sets = {
+        "l1topk": REGISTRY["l1topk"](1.0, sparsity=0.1),
+        "nonneg": Intersection((REGISTRY["nonneg"](), L1Ball(1.0))),
+    }
+    np.testing.assert_array_equal(np.flatnonzero(sets[met](w)), [0, 1])
 
 
 def many(kind: str) -> np.ndarray:
