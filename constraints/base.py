@@ -28,8 +28,8 @@ class Constraint(Declared):
     Norms and sums are taken in float64, and this is how exact that is, for groups of n weights:
 
     - A group counts as feasible if its norm or sum exceeds its bound by at most (64 + n) 2^-52 of it, the error that a
-      float64 sum may have (`numerics.slack`). Spheres and planes, which rounding misses, say how close counts as on
-      them.
+      float64 sum may have (`numerics.slack`); where weights of both signs are added, of the sum of their magnitudes.
+      Spheres and planes, which rounding misses, say how close counts as on them.
     - Each weight of a result is within two units in its last place (four in float64) of the nearest point's, or within
       (64 + n) 2^-52 of the group's largest weight, whichever is more. The second counts where weights nearly cancel, as
       what is left of such a weight is mostly rounding. The largest weight is that before projecting where a sum over
