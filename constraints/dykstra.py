@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -14,6 +14,8 @@ from constraints.layouts import Stage, apart, together
 
 Map = Callable[[tf.Tensor], tf.Tensor]
 
+# Cycles that are made one by one outside a graph; more of them take longer than compiling a graph.
+_ONE_BY_ONE = 64
 # Distance from a set, relative to the group, that float64 projections can be expected to reach.
 _EXACT = 2.0**-48
 
@@ -113,7 +115,7 @@ class Dykstra:
             tf.ones_like(size, tf.bool),
             tf.constant(0),
         )
-        z, _, inner, _, count = tf.while_loop(
+        z, _, inner, _, count = _repeated(
             lambda *state: tf.reduce_any(state[3]) & (state[4] < self.max_iterations), cycle, start
         )
         return Found(z, inner, count)
@@ -131,13 +133,26 @@ class Dykstra:
             return tf.where(apart(moving, z), here, z), moving & far, count + 1
 
         start = z, tf.ones([together(z).shape[1]], tf.bool), tf.constant(0)
-        return tf.while_loop(
-            lambda _, moving, count: tf.reduce_any(moving) & (count < self.max_iterations), cycle, start
-        )[0]
+        return _repeated(lambda _, moving, count: tf.reduce_any(moving) & (count < self.max_iterations), cycle, start)[
+            0
+        ]
 
     def _maps(self) -> list[Map]:
         # As float64: the room that a narrower type's rounding is given by a set would end the cycles early.
         return [functools.partial(_projected, stage) for stage in self.stages]
+
+
+def _repeated(going: Callable[..., tf.Tensor], cycle: Callable[..., tuple], state: tuple) -> tuple:
+    """A `tf.while_loop`, which outside a graph goes on in one when there are many cycles."""
+    for _ in range(_ONE_BY_ONE if tf.executing_eagerly() else 0):
+        if not going(*state):
+            return state
+        state = cycle(*state)
+
+    def rest(*state: Any) -> tuple:
+        return tf.while_loop(going, cycle, state)
+
+    return tf.function(rest, autograph=False)(*state) if tf.executing_eagerly() else rest(*state)
 
 
 def _projected(stage: Stage, x: tf.Tensor) -> tf.Tensor:

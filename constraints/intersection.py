@@ -136,7 +136,7 @@ class Intersection(Constraint):
         return layout.per_group(tf.where(numerics.finite_groups(self.together(x)), there._furthest(x), math.inf))
 
     def check_meets(self, shape: Any, axes: Any = None, steps: Iterable[int] = (0,)) -> None:
-        """Checks that the sets have a point in common: on one group, by projecting onto them.
+        """Checks that the sets have a point in common; `constraints.meeting` says what it finds.
 
         Args:
           shape: static shape of the weights.
@@ -165,8 +165,9 @@ class Intersection(Constraint):
         return room + max(part.tolerance(dtype) for part in self.parts)
 
     def get_config(self) -> dict[str, Any]:
+        parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
         return {
-            "parts": [keras.saving.serialize_keras_object(part) for part in self.parts],
+            "parts": parts,
             "accuracy": self.accuracy,
             "max_iterations": self.max_iterations,
             **super().get_config(),
