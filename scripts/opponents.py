@@ -91,6 +91,7 @@ class Still:
     """
 
     indexed = True
+    weighted = False
 
     def __init__(self, source: batches.Source, strategy: tf.distribute.Strategy):
         self._source = source
