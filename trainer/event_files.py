@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from io import BufferedReader
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -148,7 +148,7 @@ def records(path: pathlib.Path) -> Iterator[bytes | None]:
             yield from _behind(file, start)
 
 
-def _behind(file: BinaryIO, start: int) -> Iterator[bytes | None]:
+def _behind(file: BufferedReader, start: int) -> Iterator[bytes | None]:
     """What `records` yields from a place on where TensorFlow's own reader gives up."""
     size = os.fstat(file.fileno()).st_size
     if start >= size:

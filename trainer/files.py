@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import pathlib
 import re
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 # Bytes; no file of settings or checksums is nearly as large.
 LARGEST = 10_000_000
 _OPEN_FOLDERS = pathlib.Path("/proc/self/fd")
 
 
-def opened(path: pathlib.Path) -> BinaryIO:
+def opened(path: pathlib.Path) -> io.BufferedReader:
     """Opens a regular file for reading.
 
     Args:
