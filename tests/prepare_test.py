@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -225,18 +226,164 @@ def test_damaged_descriptions_are_one_error(tmp_path: Path, file: str, content: 
         data.load("toy_set", data_dir=tmp_path)
 
 
-@pytest.mark.parametrize("key", ["pythonClassName", "python_class_name", "python\\u0043lassName"])
-def test_files_cannot_have_code_imported(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = standins.prepare(
-        tmp_path, "toy_set", standins.image_features(), {"train": standins.images(2), "test": standins.images(2)}
-    )
-    file = folder / "features.json"
+EVIL = "evil.Feature"
+
+
+def in_a_message(key: str) -> Any:
+    """The form of today: a class named by a message, at whichever depth."""
+    return {"featuresDict": {"features": {"label": {key: EVIL}}}, "pythonClassName": FEATURES_DICT}
+
+
+FEATURES_DICT = "tensorflow_datasets.core.features.features_dict.FeaturesDict"
+SEQUENCE = "tensorflow_datasets.core.features.sequence_feature.Sequence"
+# Every form that TFDS reads: messages, the older type and content, and JSON in a string, each within the others.
+FORMS = {
+    "message": in_a_message("pythonClassName"),
+    "message_snake": in_a_message("python_class_name"),
+    "type": {"type": EVIL, "content": {}},
+    "type_in_type": {"type": FEATURES_DICT, "content": {"label": {"type": EVIL, "content": {}}}},
+    "type_of_a_message": {
+        "type": FEATURES_DICT,
+        "content": in_a_message("pythonClassName")["featuresDict"],
+        "proto_cls": "tensorflow_datasets.FeaturesDict",
+    },
+    "string": {
+        "type": FEATURES_DICT,
+        "content": json.dumps(in_a_message("pythonClassName")["featuresDict"]),
+        "proto_cls": "tensorflow_datasets.FeaturesDict",
+    },
+    "string_in_a_message": {
+        "pythonClassName": FEATURES_DICT,
+        "jsonFeature": {"json": json.dumps({"label": {"type": EVIL, "content": {}}})},
+    },
+    "message_in_a_string_in_a_message": {
+        "pythonClassName": FEATURES_DICT,
+        "jsonFeature": {"json": json.dumps({"label": in_a_message("pythonClassName")})},
+    },
+    "sequence": {
+        "type": FEATURES_DICT,
+        "content": {"label": {"type": SEQUENCE, "content": {"feature": {"type": EVIL, "content": {}}, "length": 1}}},
+    },
+    "module_of_tfds": {"type": "tensorflow_datasets.scripts.cli.main.Feature", "content": {}},
+}
+
+
+def toy(folder: Path) -> Path:
+    splits = {"train": standins.images(2), "test": standins.images(2)}
+    return standins.prepare(folder, "toy_set", standins.image_features(), splits)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_cannot_have_code_imported(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toy(tmp_path) / "features.json"
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    name = json.loads(file.read_text())["featuresDict"]["features"]["label"]["pythonClassName"]
-    file.write_text(file.read_text().replace(f'"pythonClassName": "{name}"', f'"{key}": "evil.Feature"'))
+    file.write_text(json.dumps(FORMS[form]))
+    with pytest.raises(ValueError, match=r"names code that is not TFDS's own, (evil|tensorflow_datasets\.scripts)"):
+        data.load("toy_set", data_dir=tmp_path)
+    assert "tensorflow_datasets.scripts.cli.main" not in sys.modules
+
+
+def test_an_escaped_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toy(tmp_path) / "features.json"
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    file.write_text(json.dumps(in_a_message("pythonClassName")).replace("pythonC", "python\\u0043"))
     with pytest.raises(ValueError, match=r"names code that is not TFDS's own, evil\.Feature"):
         data.load("toy_set", data_dir=tmp_path)
+
+
+def test_the_older_form_is_read(tmp_path: Path) -> None:
+    file = toy(tmp_path) / "features.json"
+    image = {"shape": [4, 4, 1], "dtype": "uint8", "encoding_format": "png"}
+    shape = data.load("toy_set", data_dir=tmp_path).input_shape
+    image["shape"] = list(shape)
+    core = "tensorflow_datasets.core.features"
+    content = {
+        "image": {"type": f"{core}.image_feature.Image", "content": image},
+        "label": {"type": f"{core}.class_label_feature.ClassLabel", "content": {"num_classes": 10}},
+    }
+    file.write_text(json.dumps({"type": FEATURES_DICT, "content": content}))
+    assert data.load("toy_set", data_dir=tmp_path).input_shape == shape
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+@pytest.mark.parametrize("form", ["lists", "types"])
+def test_what_is_nested_too_deeply_is_one_error(tmp_path: Path, form: str, depth: int) -> None:
+    before, after = ("[", "]") if form == "lists" else (f'{{"type": "{SEQUENCE}", "content": {{"feature": ', "}}")
+    (toy(tmp_path) / "features.json").write_text(before * depth + "1" + after * depth)
+    with pytest.raises(ValueError, match="toy_set"):
+        data.load("toy_set", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["features.json", "dataset_info.json", "label.labels.txt", "metadata.json", "*-train.tfrecord*"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_is_no_file_is_one_error(tmp_path: Path, name: str, kind: str) -> None:
+    folder = toy(tmp_path)
+    file = next(folder.glob(name), folder / name)
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder" and name not in ("label.labels.txt", "metadata.json"):
+        file.mkdir()
+    else:
+        file.symlink_to(file if kind == "loop" else "/dev/zero")
+    with within(20), pytest.raises(ValueError, match="toy_set"):
+        data.load("toy_set", data_dir=tmp_path)
+
+
+def test_a_description_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    with open(toy(tmp_path) / "features.json", "ab") as file:
+        file.truncate(2**40)
+    with within(20), pytest.raises(ValueError, match="a description of 1,099,511,627,776 bytes"):
+        data.load("toy_set", data_dir=tmp_path)
+
+
+def test_names_of_labels_are_read_from_files_alone(tmp_path: Path) -> None:
+    file = toy(tmp_path) / "features.json"
+    os.mkfifo(tmp_path / "names")
+    content = {"names_file": str(tmp_path / "names")}
+    label = {"type": "tensorflow_datasets.core.features.class_label_feature.ClassLabel", "content": content}
+    file.write_text(json.dumps({"type": FEATURES_DICT, "content": {"label": label}}))
+    with within(20), pytest.raises(ValueError, match="it is no file but a pipe"):
+        data.load("toy_set", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("elsewhere", ["../../other-train.tfrecord-00000-of-00001", "/dev/zero", "gs://bucket/x"])
+def test_records_lie_in_the_folder(tmp_path: Path, elsewhere: str) -> None:
+    file = toy(tmp_path) / "dataset_info.json"
+    info = json.loads(file.read_text())
+    info["splits"][0]["filepathTemplate"] = elsewhere
+    file.write_text(json.dumps(info))
+    with within(20), pytest.raises(ValueError, match="toy_set"):
+        data.load("toy_set", data_dir=tmp_path)
+
+
+def test_nothing_is_left_of_a_data_set_that_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    kept = data.load("digits", data_dir=tmp_path / "data")
+    lent = data.load("digits", data_dir=tmp_path / "other", keep=False)
+    np.testing.assert_array_equal(kept.train.features, lent.train.features)
+    assert not (tmp_path / "other").exists()
+    assert not list((tmp_path / "temporary").glob("constrained-training-*"))
+    with pytest.raises(
+        ValueError, match=r"`mnist` is not prepared in .*--dry_run writes nothing; run `.*datasets mnist"
+    ):
+        data.load("mnist", data_dir=tmp_path / "other", keep=False, fetch=False)
+    prepare.keep("digits", tmp_path / "other")
+    assert (tmp_path / "other" / "digits" / "1.0.0" / "dataset_info.json").is_file()
+    for folder in ("/proc/nowhere", tmp_path / "data" / "digits" / "1.0.0" / "features.json"):
+        with pytest.raises(ValueError, match=r"`digits` cannot be prepared in .*Errno .*choose another data_dir"):
+            data.load("digits", data_dir=folder, keep=False)
+
+
+@pytest.mark.parametrize("name", ["my.csv", "data/train.npz", "../x.parquet"])
+def test_a_file_of_ones_own_is_told_what_can_be_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Files of your own cannot be read yet; breast_cancer, digits, synthetic and"):
+        data.load(name, data_dir=tmp_path)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -144,6 +145,8 @@ def load(
     num_classes: int | None = None,
     num_examples: int | None = None,
     seed: int = 0,
+    keep: bool = True,
+    fetch: bool = True,
 ) -> Dataset:
     """Loads a data set, preparing it on disk the first time.
 
@@ -163,6 +166,8 @@ def load(
         num_classes: number of classes; None: what the data set says, 10 for synthetic.
         num_examples: number of synthetic training examples; None: 10 000. A fifth as many more are for evaluation.
         seed: synthetic examples depend on it and on nothing else.
+        keep: whether a data set that needs no network is prepared in `data_dir`, or in a temporary folder.
+        fetch: whether any other data set may be downloaded and prepared in `data_dir`.
 
     Raises:
         ValueError: for a data set that is unknown, neither prepared nor reachable, damaged, or not one of
@@ -180,20 +185,21 @@ def load(
                 f"{option}={value} belongs to the data set `synthetic`, but the data set is `{name}`; leave it out."
             )
 
-    source = description.describe(name, prepare.builder(name, data_dir), num_classes)
-    held = None if validation_split is None else share(validation_split)
-    rest, own = train_split, validation_split if held is None else None
-    if test_split is None:
-        test_split = "test" if own is None or "test" in source.builder.info.splits else own
-    written = {"train": train_split, "validation": own, "test": test_split}
-    if held is not None and source.nbytes(train_split) > MEMORY_LIMIT:
-        rest, own = source.divided(train_split, held)
-        held = None
-    names = {"train": rest, "validation": own, "test": test_split}
-    asked = dict.fromkeys(split for split in names.values() if split is not None)
-    arrays = source.arrays([split for split in asked if source.nbytes(split) <= MEMORY_LIMIT])
-    parts = _parts(names, arrays, held)
-
+    with contextlib.ExitStack() as borrowed:
+        found = prepare.builder(name, data_dir, None if keep else borrowed, fetch)
+        source = description.describe(name, found, num_classes)
+        held = None if validation_split is None else share(validation_split)
+        rest, own = train_split, validation_split if held is None else None
+        if test_split is None:
+            test_split = "test" if own is None or "test" in source.builder.info.splits else own
+        written = {"train": train_split, "validation": own, "test": test_split}
+        if held is not None and source.nbytes(train_split) > MEMORY_LIMIT:
+            rest, own = source.divided(train_split, held)
+            held = None
+        names = {"train": rest, "validation": own, "test": test_split}
+        asked = dict.fromkeys(split for split in names.values() if split is not None)
+        arrays = source.arrays([split for split in asked if source.nbytes(split) <= MEMORY_LIMIT])
+        parts = _parts(names, arrays, held)
     standardizer = None
     if source.tabular and parts["train"] is not None:
         standardizer = Standardizer.of(iter([parts["train"][0]]))

@@ -7,12 +7,12 @@ import contextlib
 import difflib
 import fcntl
 import io
-import json
 import os
 import random
 import re
 import shutil
 import sys
+import tempfile
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer import datasets
+from trainer import datasets, userfiles
+from trainer.datasets import foreign
 
 NAME = re.compile(r"(?P<base>[a-z][a-z0-9_]*)(/\w[\w.+-]*)?(?P<version>:\d+\.(\d+|\*)\.(\d+|\*))?", re.ASCII)
 LONGEST_NAME = 200  # characters; a file system's own limit is 255 for each part
@@ -29,7 +30,12 @@ PROBE_SECONDS = 4.0
 WITHOUT_NETWORK = ", ".join([*datasets.REGISTRY, datasets.SYNTHETIC])
 
 
-def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
+def builder(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    borrowed: contextlib.ExitStack | None = None,
+    fetch: bool = True,
+) -> Any:
     """Opens a TFDS data set, preparing it if it is not on disk yet.
 
     A version on disk is taken as it is, even where the installed TFDS would prepare a newer one. Several processes may
@@ -39,6 +45,10 @@ def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
     Args:
         name: `name`, `name/config`, `name:1.2.3` or `name/config:1.2.3`, in TFDS's spelling.
         data_dir: folder of prepared data sets; None: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        borrowed: where given, a data set that needs no network is prepared in a temporary folder, which goes with the
+            stack, and not in `data_dir`.
+        fetch: whether any other data set may be downloaded and prepared; with `borrowed` also whether `data_dir` is
+            to be one that can be written.
 
     Returns:
         A `tfds.core.DatasetBuilder` whose data is prepared.
@@ -49,25 +59,74 @@ def builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
     """
     match = NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
     if not match:
-        raise ValueError(
-            f"`{name[:LONGEST_NAME]}` is not the name of a data set: expected name, name/config or "
-            "name/config:1.2.3 in lower case, such as digits or mnist; the folder that holds prepared data sets is "
-            "data_dir."
-        )
+        raise ValueError(_no_name(name))
     import tensorflow_datasets as tfds
 
-    folder = Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
-    if match["base"] in datasets.REGISTRY:
+    folder = Path(userfiles.local(os.fspath(data_dir or tfds.core.constants.get_default_data_dir()), "data_dir"))
+    built_in = match["base"] in datasets.REGISTRY
+    if built_in:
         datasets.REGISTRY[match["base"]]()  # TFDS learns of a builder when its class is defined.
-    _refuse_foreign_code(folder / match["base"])
+    foreign.refuse_code()
+    foreign.check_files(folder / match["base"])
     found = _open(name, folder)
     if not found.info.splits and not match["version"]:
         with contextlib.suppress(Exception):  # Whatever is wrong with another version, it is not there to be used.
             found = tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
     if not found.info.splits:
-        _prepare(found, name, match["base"] in datasets.REGISTRY, folder)
+        if borrowed is not None and built_in:
+            if fetch:
+                _check_writable(name, folder)
+            folder = Path(borrowed.enter_context(tempfile.TemporaryDirectory(prefix="constrained-training-")))
+            found = _open(name, folder)
+        _prepare(found, name, built_in, folder, fetch)
         found = _open(name, folder)
+    foreign.check_splits(found)
     return found
+
+
+def keep(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
+    """Prepares a data set that needs no network in `data_dir`, where it is not there: the next run starts sooner.
+
+    Raises:
+        ValueError: what `builder` raises.
+    """
+    import tensorflow_datasets as tfds
+
+    base = re.split("[/:]", name)[0]
+    folder = Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
+    if base in datasets.REGISTRY and not any((folder / base).glob("*/dataset_info.json")):
+        builder(name, folder)
+
+
+def _no_name(name: str) -> str:
+    return (
+        f"`{name[:LONGEST_NAME]}` is not the name of a data set: expected name, name/config or name/config:1.2.3 in "
+        f"lower case, such as digits or mnist; the folder that holds prepared data sets is data_dir.{_no_file(name)}"
+    )
+
+
+def _no_file(name: str) -> str:
+    file = re.search(r"\.[A-Za-z]\w{0,7}$", name) or os.path.exists(name)
+    return f" Files of your own cannot be read yet; {WITHOUT_NETWORK} and all of TFDS can." if file else ""
+
+
+def _check_writable(name: str, folder: Path) -> None:
+    """Raises what preparing a data set in a folder would raise; nothing stays there."""
+    missing = folder
+    while not os.path.lexists(missing.parent) and missing != missing.parent:
+        missing = missing.parent
+    try:
+        if os.path.lexists(folder):
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        else:
+            # The system alone knows where a folder may be: who may do anything may still not do it in /proc.
+            missing.mkdir()
+            missing.rmdir()
+    except OSError as error:
+        raise ValueError(
+            f"Data set `{name}` cannot be prepared in {folder}: {error}; choose another data_dir or mend that."
+        ) from None
 
 
 def _open(name: str, folder: Path) -> Any:
@@ -86,10 +145,10 @@ def _open(name: str, folder: Path) -> Any:
         raise ValueError(f"Data set `{name}` in {folder} cannot be opened: {reason}") from error
     close = difflib.get_close_matches(re.split("[/:]", name)[0], sorted(set(known)), n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {WITHOUT_NETWORK} and all of TFDS."
-    raise ValueError(f"Unknown data set `{name}`; {hint}")
+    raise ValueError(f"Unknown data set `{name}`; {hint}{_no_file(name)}")
 
 
-def _prepare(found: Any, name: str, built_in: bool, folder: Path) -> None:
+def _prepare(found: Any, name: str, built_in: bool, folder: Path, fetch: bool) -> None:
     import tensorflow_datasets as tfds
 
     python = "python" if shutil.which("python") == sys.executable else sys.executable
@@ -99,6 +158,10 @@ def _prepare(found: Any, name: str, built_in: bool, folder: Path) -> None:
         if os.path.exists(place):
             raise ValueError(f"Data set `{name}` in {place} is damaged: remove that folder, then run `{command}`.")
         _refuse_manual(found, name, folder, command)
+        if not fetch:
+            raise ValueError(
+                f"Data set `{name}` is not prepared in {folder}, and --dry_run writes nothing; run `{command}` first."
+            )
         host = _host(found)
         if not _reachable(host):
             raise ValueError(
@@ -121,29 +184,6 @@ def _prepare(found: Any, name: str, built_in: bool, folder: Path) -> None:
             remedy = f"{mended}, then run `{command}`"
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"Data set `{name}` cannot be prepared in {folder}: {reason}; {remedy}.") from error
-
-
-def _refuse_foreign_code(folder: Path) -> None:
-    # TFDS imports the modules that features.json names.
-    for file in [*folder.glob("*/features.json"), *folder.glob("*/*/features.json")]:
-        try:
-            named = list(_class_names(json.loads(file.read_text())))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file} is damaged, {error}; remove {file.parent}.") from error
-        foreign = [name for name in named if "." in name and not name.startswith("tensorflow_datasets.")]
-        if foreign:
-            raise ValueError(f"{file} names code that is not TFDS's own, {foreign[0]}; remove {file.parent}.")
-
-
-def _class_names(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for child in node:
-            yield from _class_names(child)
-    elif isinstance(node, dict):
-        for key, child in node.items():
-            if key.replace("_", "").lower() in ("pythonclassname", "type", "protocls") and isinstance(child, str):
-                yield child
-            yield from _class_names(child)
 
 
 def _refuse_manual(found: Any, name: str, folder: Path, command: str) -> None:
