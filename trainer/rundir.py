@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import socket
 import stat
@@ -35,6 +36,8 @@ FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
 LOCK_ATTEMPTS = 5
 # What `flock` answers on a file system without locks, as Lustre and some NFS are.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+# Flags that a refusal lists; more of them are another run, not a slip.
+MOST_DIFFERENCES = 10
 
 
 class RunDirectory:
@@ -92,7 +95,8 @@ class RunDirectory:
         if difference:
             raise ValueError(
                 f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
-                "Give the same flags to continue it, choose another --run_dir, or add --overwrite to delete it."
+                f"Continue it with --flagfile={shlex.quote(str(self.path / FLAGS))}, choose another --run_dir, or add "
+                "--overwrite to delete it."
             )
         if self._config.resume == "never":
             raise ValueError(
@@ -310,14 +314,16 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
 def _difference(settings: dict[str, Any], config: Config) -> str:
     try:
         before, now = as_flags(settings), as_flags(config.identity())
-        lines = [
-            f"{'' if ': ' in name else '--'}{name}: {_shown(before.get(name))} there, {_shown(now.get(name))} here"
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name)
-        ]
+        shown = {name: (_shown(before.get(name)), _shown(now.get(name))) for name in sorted(before.keys() | now.keys())}
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return "its settings are not readable by this version"
-    return "\n  ".join(lines)
+    lines = [
+        f"{'' if ': ' in name else '--'}{name}: {there} there, {here} here"
+        for name, (there, here) in shown.items()
+        if there != here
+    ]
+    more = [f"and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
+    return "\n  ".join(lines[:MOST_DIFFERENCES] + more)
 
 
 def _shown(value: Any) -> str:
