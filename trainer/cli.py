@@ -13,6 +13,7 @@ import inspect
 import math
 import types
 import typing
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import flags
@@ -21,7 +22,7 @@ import constraints
 import models
 from constraints import schedules
 from constraints.base import GROUPINGS
-from trainer import rulesfile
+from trainer import flagfiles, flagtypes, helptext, rulesfile, userfiles
 from trainer.config import OPTIMIZER_STATES, Config, RuleSettings, ScheduleSettings
 
 # Flags of a single rule that are no hyperparameter of a constraint, with the texts for --help.
@@ -59,19 +60,25 @@ SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
 
 # Old names of flags that still work.
 RENAMED = {"eval_split": "validation_split"}
+# What a run says beside its own lines; no part of it, so that `flags.txt` leaves it out.
+VERBOSITY = "verbosity"
 
 # A learning rate has no flags for the values of a piecewise schedule.
 _RATE_SCHEDULES = tuple(name for name in schedules.SCHEDULES if name != "piecewise")
 
 
-def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines every flag of the program."""
+def define(flag_values: flags.FlagValues) -> None:
+    """Defines every flag of the program; nothing where they are defined already."""
+    if "constraint" in flag_values:
+        return
     for field in dataclasses.fields(Config):
         if "help" in field.metadata:
             kind = _element_type(typing.get_type_hints(Config)[field.name])
             _define(field.name, kind, field.default, _help(field), flag_values)
     for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
         _define(name, kind, None, text, flag_values)
+    text = "What TensorFlow and TFDS say: 0 for information, 1 for debugging (default: warnings alone)."
+    _define(VERBOSITY, int, None, text, flag_values)
     _define("rules", str, None, "TOML file of several rules, in place of the flags of one.", flag_values)
     for old, new in RENAMED.items():
         # Filed under another module, so that --help shows the new name alone.
@@ -88,7 +95,63 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         _define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values)
 
 
-def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+def parse(arguments: Iterable[str]) -> flags.FlagValues:
+    """Reads a command line.
+
+    Args:
+      arguments: the command line, without the program's name.
+
+    Returns:
+      Flags of their own: a second command in one process knows nothing of the first.
+
+    Raises:
+      ValueError: a word that is no flag, a value of the wrong type, or a flag file that cannot be read.
+    """
+    flag_values = flags.FlagValues()
+    define(flag_values)
+    try:
+        _, *words = flag_values(["", *flagfiles.expand(arguments)])
+    except flags.UnrecognizedFlagError as error:
+        close = difflib.get_close_matches(error.flagname.removeprefix("no"), sorted(_own_names()), n=1)
+        hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
+        raise ValueError(f"--{userfiles.shown(error.flagname)} is not a flag; {hint}") from None
+    except flags.Error as error:
+        # "Missing value for flag --seed.", "flag --seed=x: is not a whole number; ...".
+        _, _, flag = str(error).rpartition("Missing value for flag ")
+        message = str(error).removeprefix("flag ").replace(": is not", " is not", 1)
+        message = f"{flag.rstrip('.')} has no value; write it behind `=`" if flag != str(error) else message
+        raise ValueError(f"{message.rstrip('.')}.") from None
+    if words:
+        raise ValueError(f"{userfiles.shown(words[0])} is not a flag; write --name=value.")
+    return flag_values
+
+
+def verbosity(flag_values: flags.FlagValues) -> int:
+    """How much TensorFlow and TFDS narrate, as absl counts: 0 for information, -1 for warnings alone."""
+    return -1 if flag_values[VERBOSITY].value is None else flag_values[VERBOSITY].value
+
+
+def help_asked(arguments: Sequence[str]) -> str | None:
+    """The text for `--help`, `--help=GROUP`, `--helpshort` or `--helpfull`; None where the command line has none.
+
+    Raises:
+      ValueError: there is no such group.
+    """
+    for argument in arguments:
+        if argument == "--":
+            break
+        name, _, group = argument.partition("=")
+        if name in helptext.ASKING:
+            flag_values = flags.FlagValues()
+            define(flag_values)
+            texts = {name: (flag_values[name].help, flag_values[name].default) for name in flag_values}
+            of_rules = [*RULE_FLAGS, "rules", *_hyperparameters()]
+            groups = helptext.groups(_model_options(), of_rules, SCHEDULE_FLAGS)
+            return helptext.page(name, group, groups, texts)
+    return None
+
+
+def config(flag_values: flags.FlagValues) -> Config:
     """Reads the flags.
 
     Returns:
@@ -99,6 +162,10 @@ def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
         not take; the message names the flag and the alternatives.
     """
     given = {name: flag_values[name].value for name in flag_values if flag_values[name].value is not None}
+    for name, value in given.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                _check_line(name, text)
     hints = typing.get_type_hints(Config)
     values = {}
     for field in dataclasses.fields(Config):
@@ -109,7 +176,7 @@ def config(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
     return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
 
 
-def as_flagfile(flag_values: flags.FlagValues = flags.FLAGS, **overrides: Any) -> str:
+def as_flagfile(flag_values: flags.FlagValues, **overrides: Any) -> str:
     """The flags of this run, one a line, so that `--flagfile` makes the same run again."""
     lines = []
     for name in sorted(_own_names()):
@@ -133,6 +200,8 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
             )
         return rulesfile.load(given["rules"])
     names = given.get("constraint", ["none"])
+    if not any(names):
+        raise ValueError(f"--constraint is empty; leave it out, or choose from {', '.join(constraints.REGISTRY)}.")
     for name in names:
         _known("constraint", name, constraints.REGISTRY)
     twice = {name for name in names if names.count(name) > 1}
@@ -249,9 +318,16 @@ def _own_names() -> set[str]:
 
 
 def _define(name: str, kind: type, default: Any, text: str, flag_values: flags.FlagValues) -> None:
-    makers = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
-    # Filed under this module's name so that --help, which shows the main module's flags, can adopt them all.
-    makers.get(kind, flags.DEFINE_list)(name, default, text, flag_values=flag_values, module_name=__name__)
+    if kind is bool:
+        flag = flags.BooleanFlag(name, default, text)
+        flag.parser = flagtypes.Truth()
+        flags.DEFINE_flag(flag, flag_values, module_name=__name__)
+        return
+    parsers = {int: flagtypes.Whole, float: flagtypes.Number, list: flags.ListParser}
+    serializer = flags.CsvListSerializer(",") if kind is list else flags.ArgumentSerializer()
+    flags.DEFINE(
+        parsers.get(kind, flags.ArgumentParser)(), name, default, text, flag_values, serializer, module_name=__name__
+    )
 
 
 def _element_type(hint: Any) -> type:
@@ -268,6 +344,13 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
         return tuple(int(part) for part in value)
     except ValueError:
         raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
+
+
+def _check_line(name: str, text: str) -> None:
+    """Raises ValueError for a text that a line of `flags.txt` would not give back."""
+    userfiles.check_text(text, f"--{name}")
+    if text != text.strip():
+        raise ValueError(f"--{name}={userfiles.shown(text)!r} begins or ends with a space; write it without.")
 
 
 def _number(flag: str, text: str) -> float:

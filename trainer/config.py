@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from constraints.base import GROUPINGS
-from trainer import data, naming, timeline
+from trainer import data, naming, timeline, userfiles
 
 # What becomes of the optimizer's state of weights that a projection moved; what each means, `trainer.slots` tells.
 OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
@@ -102,6 +102,8 @@ class RuleSettings:
             if isinstance(value, str) and value not in choices:
                 axes = " or axes such as 0,1" if name == "group" else ""
                 raise ValueError(f"{name}={value} is not known; choose from {', '.join(choices)}{axes}.")
+        if self.pattern_from is not None:
+            object.__setattr__(self, "pattern_from", userfiles.local(self.pattern_from, "pattern_from"))
         self._check_fits()
 
     def written(self, key: str, value: Any) -> str:
@@ -212,6 +214,9 @@ class Config:
             if "help" in field.metadata:
                 check(field.name, getattr(self, field.name), field.metadata)
         data.share(self.validation_split)
+        for name in ("data_dir", "run_dir"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, userfiles.local(path, f"--{name}"))
         if self.epochs is not None and self.train_steps is not None:
             raise ValueError(
                 f"--epochs={self.epochs} and --train_steps={self.train_steps} both set the length of the run; give one."

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import models
 from constraints import REGISTRY, Constraint, measures
-from trainer import batches, data, devices, groups, optimizers, patterns, rules, targets
+from trainer import batches, data, devices, groups, optimizers, patterns, rules, surroundings, targets
 from trainer.checkpoints import Progress
 from trainer.config import Config
 from trainer.projector import Projector
@@ -78,6 +78,9 @@ def build(config: Config) -> Experiment:
         num_classes=config.num_classes,
         num_examples=config.num_examples,
         seed=config.seed,
+        # Nothing stays of a command that is refused further down; `trainer.main` keeps the data of one that is not.
+        keep=False,
+        fetch=not config.dry_run,
     )
     assert dataset.validation is not None
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
@@ -240,6 +243,7 @@ def facts(experiment: Experiment) -> dict[str, Any]:
         "devices": [device.name for device in tf.config.list_logical_devices()],
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "platform": platform.platform(),
+        "environment": surroundings.noted(),
         "command": sys.argv[1:],
     }
 

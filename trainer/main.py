@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
-from trainer import interrupts, quiet
+from trainer import interrupts, progress, quiet
+
+if TYPE_CHECKING:
+    from trainer.config import Config
+
+MISTAKE = 2
 
 
-def run(argv: list[str] | None = None) -> None:
-    """Entry point of the program and of the console script."""
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the program and of the console script; a process may call it several times.
+
+    Args:
+      argv: the program's name and the command line; None for that of the process.
+
+    Raises:
+      SystemExit: always, with the exit code.
+    """
+    quiet.complete_streams()
     interrupts.leave_when_asked()
-    quiet.import_tensorflow()
-    from absl import app, flags
-
-    from trainer import cli
-
-    cli.define()
-    flags.adopt_module_key_flags(cli)
-    app.run(_main, argv=argv)
+    sys.exit(_main((sys.argv if argv is None else argv)[1:]))
 
 
-def _main(argv: list[str]) -> int:
-    from absl import flags, logging
+def _main(arguments: Sequence[str]) -> int:
+    try:
+        quiet.import_tensorflow()
+    except ValueError as error:
+        return _refused(error)
+    from absl import logging
 
     from trainer import certificate, cli, experiment, outcome, rundir, session
     from trainer.progress import say
 
-    if not flags.FLAGS["verbosity"].present:
-        # TensorFlow and TFDS narrate at the level of information; --verbosity=0 brings that back.
-        logging.set_verbosity(logging.WARNING)
     try:
-        if argv[1:]:
-            raise ValueError(f"{argv[1]} is not a flag; write --name=value.")
-        config = cli.config()
+        if (text := cli.help_asked(arguments)) is not None:
+            say(text, end="")
+            return 0
+        flags = cli.parse(arguments)
+        logging.use_absl_handler()
+        logging.set_verbosity(cli.verbosity(flags))
+        config = cli.config(flags)
         directory = rundir.RunDirectory(config)
         directory.check()
         built = experiment.build(config)
@@ -44,12 +57,12 @@ def _main(argv: list[str]) -> int:
             say(experiment.rules_table(built))
             return 0
         training = session.Session(built, directory)
-        training.begin(cli.as_flagfile(run_dir=str(directory.path)))
+        training.begin(cli.as_flagfile(flags, run_dir=str(directory.path)))
+        _keep_data(config)
         # After the newest checkpoint was read, whose weights and bounds these are.
         say(experiment.variable_table(built))
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
     except Exception as error:
         return _failed(error)
     try:
@@ -66,6 +79,22 @@ def _main(argv: list[str]) -> int:
     return 0 if result["feasible"] else 1
 
 
+def _keep_data(config: Config) -> None:
+    """Leaves a data set on disk for the next run; this one has it in memory."""
+    from trainer.datasets import prepare
+
+    try:
+        prepare.keep(config.dataset, config.data_dir)
+    except ValueError as error:
+        progress.say(f"the next run prepares its data again: {error}", stream=sys.stderr)
+
+
+def _refused(error: ValueError) -> int:
+    """Says what the user should mend; nothing was begun."""
+    progress.say(f"error: {error}", stream=sys.stderr)
+    return MISTAKE
+
+
 def _failed(error: Exception) -> int:
     """Prints what went wrong in one line; what nobody foresaw keeps its traceback."""
     from trainer import failures
@@ -73,7 +102,7 @@ def _failed(error: Exception) -> int:
     message = failures.described(error)
     if message is None:
         raise error
-    print(f"error: {message}", file=sys.stderr)
+    progress.say(f"error: {message}", stream=sys.stderr)
     return 1
 
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import constraints
 from constraints import schedules
-from trainer import timeline
+from trainer import timeline, userfiles
 from trainer.config import RuleSettings, ScheduleSettings
-
-# Bytes; no file of rules that people write is nearly as large.
-LARGEST_FILE = 1_000_000
 
 KEYS = (
     "constraint",
@@ -70,17 +66,11 @@ def load(path: str) -> tuple[RuleSettings, ...]:
       ValueError: the file cannot be read, is not TOML, or a rule has an unknown key, a missing key or a value of the
         wrong type; the message names file, rule and key.
     """
-    # Neither a pipe, which waits for a writer, nor a device, which never ends.
-    there = os.path.exists(path) and not os.path.isdir(path)
-    if there and not (os.path.isfile(path) and os.path.getsize(path) <= LARGEST_FILE):
-        raise ValueError(f"--rules={path} is no file of at most {LARGEST_FILE:,} bytes; give the path of a TOML file.")
+    text = userfiles.read_text(path, "--rules", "a TOML file")
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
-    except OSError as error:
-        raise ValueError(f"--rules={path} cannot be read: {error.strerror}; give the path of a TOML file.") from None
+        document = tomllib.loads(text)
     except ValueError as error:
-        # Not TOML, not UTF-8, or a number of more digits than Python reads.
+        # Not TOML, or a number of more digits than Python reads.
         raise ValueError(f"--rules={path} is not valid TOML: {error}.") from None
     except RecursionError:
         raise ValueError(f"--rules={path} is nested too deeply; expected an array of [[rule]] tables.") from None

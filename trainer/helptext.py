@@ -1,0 +1,93 @@
+"""What `--help` prints: examples first, then the flags in groups."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+ASKING = ("--help", "-help", "-h", "-?", "--helpshort", "-helpshort", "--helpfull", "-helpfull")
+
+_BEGINNING = """\
+Trains a network whose weights obey exact constraints.
+
+  scripts/train.sh --constraint=maxnorm --max_value=2
+  scripts/train.sh --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --end=80%
+  scripts/train.sh --rules=scripts/presets/annealed.toml --run_dir=runs/annealed
+  scripts/train.sh --flagfile=runs/annealed/flags.txt     # continues that run
+
+"""
+_ENDING = (
+    "--flagfile=FILE reads flags from a file, one a line. --help=GROUP shows one group, --helpshort the names alone.\n"
+)
+
+_DATA = ("dataset", "data_dir", "train_split", "eval_split", "input_shape", "num_classes", "num_examples")
+_OPTIMIZER = (
+    *("optimizer", "learning_rate", "learning_rate_schedule", "final_learning_rate", "warmup"),
+    *("momentum", "weight_decay", "clip_norm"),
+)
+_RUN = (
+    *("batch_size", "epochs", "train_steps", "steps_per_loop", "jit", "deterministic", "seed", "num_replicas"),
+    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "on_nonfinite", "max_nonfinite", "max_spike"),
+    "early_stopping",
+)
+_REPORTING = ("summary_every", "histogram_every", "eval_every", "verbosity")
+
+
+def groups(of_models: Iterable[str], of_rules: Iterable[str], of_schedules: Iterable[str]) -> dict[str, list[str]]:
+    """The flags by topic: group -> names.
+
+    Args:
+      of_models: the flags that models take.
+      of_rules: those that describe one rule.
+      of_schedules: those of its schedule.
+    """
+    return {
+        "data": [*_DATA],
+        "model": ["model", *of_models],
+        "rule": [*of_rules, "l1", "l2"],
+        "schedule": [*of_schedules],
+        "optimizer": [*_OPTIMIZER],
+        "run": [*_RUN],
+        "reporting": [*_REPORTING],
+    }
+
+
+def page(asked: str, group: str, of_group: Mapping[str, Iterable[str]], flags: Mapping[str, tuple[str, Any]]) -> str:
+    """The whole text.
+
+    Args:
+      asked: which of `ASKING` was given.
+      group: the one group to show; empty for all.
+      of_group: group -> names of its flags.
+      flags: name -> text and default.
+
+    Raises:
+      ValueError: there is no such group.
+    """
+    if group and group not in of_group:
+        close = difflib.get_close_matches(group, [*of_group, *flags], n=1)
+        hint = f"did you mean {close[0]}? " if close and close[0] in of_group else ""
+        raise ValueError(f"{asked}={group} is no group of flags; {hint}choose from {', '.join(of_group)}.")
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    parts = []
+    for title, names in of_group.items():
+        if group in ("", title):
+            shown = [_line(name, *flags[name], width) for name in names]
+            if asked.endswith("short"):
+                shown = [textwrap.fill(", ".join(f"--{name}" for name in names), width, **_indented(2))]
+            parts.append("\n".join([f"{title}:", *shown, ""]))
+    return "\n".join(parts) if group else _BEGINNING + "\n".join(parts) + "\n" + _ENDING
+
+
+def _line(name: str, text: str, default: Any, width: int) -> str:
+    head = f"--[no]{name}" if isinstance(default, bool) else f"--{name}"
+    if default is not None and "(default" not in text:
+        text = f"{text} (default: {str(default).lower() if isinstance(default, bool) else default})"
+    return textwrap.fill(f"{head:<24}  {text}", width, **_indented(2, 28))
+
+
+def _indented(first: int, others: int | None = None) -> dict[str, Any]:
+    return {"initial_indent": " " * first, "subsequent_indent": " " * (first if others is None else others)}

@@ -1,0 +1,52 @@
+"""What a run takes from its surroundings: nothing of Keras's own settings, and a note of what TensorFlow reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Settings of Keras and of clusters that would change a run or end it.
+_IGNORED = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "TF_CONFIG")
+_SET = {
+    "KERAS_BACKEND": "tensorflow",
+    # Below a file there is no folder, so Keras finds no settings of another project there and writes none.
+    "KERAS_HOME": os.path.join(os.devnull, "keras"),
+    "TF_USE_LEGACY_KERAS": "0",
+}
+# What native code reads and what may change speed or last bits.
+_NOTED = ("CUBLAS_", "CUDA_", "CUDNN_", "MKL_", "NVIDIA_", "OMP_", "ONEDNN_", "TF_", "XLA_")
+_EXPECTED = {"backend": "tensorflow", "floatx": "float32", "image_data_format": "channels_last", "epsilon": 1e-7}
+
+_noted: dict[str, str] = {}
+
+
+def settle() -> None:
+    """Makes a run independent of Keras's variables and configuration file; call it before Keras is imported.
+
+    Raises:
+      ValueError: a program that imported Keras before has it set to something that a run cannot use.
+    """
+    if "keras" in sys.modules:
+        _check_imported()
+        return
+    for name in _IGNORED:
+        os.environ.pop(name, None)
+    os.environ.update(_SET)
+    _noted.update({name: value for name, value in os.environ.items() if name.startswith(_NOTED) and name not in _SET})
+
+
+def noted() -> dict[str, str]:
+    """The environment variables that were in force at the start and that native code reads, for `run.json`."""
+    return dict(sorted(_noted.items()))
+
+
+def _check_imported() -> None:
+    import keras
+
+    for name, expected in _EXPECTED.items():
+        found = getattr(keras.config, name)()
+        if found != expected:
+            raise ValueError(
+                f"Keras was imported with {name}={found}, but training needs {expected}; unset KERAS_BACKEND, or mend "
+                "~/.keras/keras.json."
+            )
