@@ -7,7 +7,6 @@ import shlex
 import subprocess
 
 import pytest
-from absl import flags
 
 from scripts import study
 from tests.processes import ROOT
@@ -15,10 +14,7 @@ from trainer import cli
 
 
 def parsed(arguments: list[str]):
-    values = flags.FlagValues()
-    cli.define(values)
-    values(["", *values.read_flags_from_files(arguments)])
-    return cli.config(values)
+    return cli.config(cli.parse(arguments))
 
 
 def readme_commands() -> list[str]:

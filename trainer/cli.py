@@ -60,8 +60,12 @@ SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
 
 # Old names of flags that still work.
 RENAMED = {"eval_split": "validation_split"}
-# What a run says beside its own lines; no part of it, so that `flags.txt` leaves it out.
+# What libraries say is no part of a run, so that `flags.txt` leaves it out.
 VERBOSITY = "verbosity"
+OTHER_FLAGS: dict[str, tuple[type, str]] = {
+    "rules": (str, "TOML file of several rules, in place of the flags of one."),
+    VERBOSITY: (int, "What TensorFlow and TFDS say: 0 for information, 1 for debugging (default: warnings alone)."),
+}
 
 # A learning rate has no flags for the values of a piecewise schedule.
 _RATE_SCHEDULES = tuple(name for name in schedules.SCHEDULES if name != "piecewise")
@@ -77,9 +81,9 @@ def define(flag_values: flags.FlagValues) -> None:
             _define(field.name, kind, field.default, _help(field), flag_values)
     for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
         _define(name, kind, None, text, flag_values)
-    text = "What TensorFlow and TFDS say: 0 for information, 1 for debugging (default: warnings alone)."
-    _define(VERBOSITY, int, None, text, flag_values)
-    _define("rules", str, None, "TOML file of several rules, in place of the flags of one.", flag_values)
+    for name, (kind, text) in OTHER_FLAGS.items():
+        if name not in flag_values:
+            _define(name, kind, None, text, flag_values)
     for old, new in RENAMED.items():
         # Filed under another module, so that --help shows the new name alone.
         flags.DEFINE_alias(old, new, flag_values, module_name=f"{__name__}.renamed")
@@ -109,18 +113,14 @@ def parse(arguments: Iterable[str]) -> flags.FlagValues:
     """
     flag_values = flags.FlagValues()
     define(flag_values)
+    expanded = flagfiles.expand(arguments)
+    for argument in expanded:
+        name, equals, text = argument.partition("=")
+        userfiles.check_text(text if equals else argument, name if equals else "the word")
     try:
-        _, *words = flag_values(["", *flagfiles.expand(arguments)])
-    except flags.UnrecognizedFlagError as error:
-        close = difflib.get_close_matches(error.flagname.removeprefix("no"), sorted(_own_names()), n=1)
-        hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
-        raise ValueError(f"--{userfiles.shown(error.flagname)} is not a flag; {hint}") from None
+        _, *words = flag_values(["", *expanded])
     except flags.Error as error:
-        # "Missing value for flag --seed.", "flag --seed=x: is not a whole number; ...".
-        _, _, flag = str(error).rpartition("Missing value for flag ")
-        message = str(error).removeprefix("flag ").replace(": is not", " is not", 1)
-        message = f"{flag.rstrip('.')} has no value; write it behind `=`" if flag != str(error) else message
-        raise ValueError(f"{message.rstrip('.')}.") from None
+        raise ValueError(flagtypes.told(error, _own_names())) from None
     if words:
         raise ValueError(f"{userfiles.shown(words[0])} is not a flag; write --name=value.")
     return flag_values
@@ -163,9 +163,9 @@ def config(flag_values: flags.FlagValues) -> Config:
     """
     given = {name: flag_values[name].value for name in flag_values if flag_values[name].value is not None}
     for name, value in given.items():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                _check_line(name, text)
+        # A line of `flags.txt` would not give it back.
+        if isinstance(value, str) and value != value.strip():
+            raise ValueError(f"--{name}={userfiles.shown(value)!r} begins or ends with a space; write it without.")
     hints = typing.get_type_hints(Config)
     values = {}
     for field in dataclasses.fields(Config):
@@ -331,7 +331,7 @@ def _define(name: str, kind: type, default: Any, text: str, flag_values: flags.F
 
 
 def _element_type(hint: Any) -> type:
-    """`int | None` -> int, `tuple[int, ...]` -> list, `str` -> str."""
+    """`int | None` -> int, `tuple[int, ...]` -> list."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         hint = next(argument for argument in typing.get_args(hint) if argument is not types.NoneType)
     return list if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
@@ -344,13 +344,6 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
         return tuple(int(part) for part in value)
     except ValueError:
         raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
-
-
-def _check_line(name: str, text: str) -> None:
-    """Raises ValueError for a text that a line of `flags.txt` would not give back."""
-    userfiles.check_text(text, f"--{name}")
-    if text != text.strip():
-        raise ValueError(f"--{name}={userfiles.shown(text)!r} begins or ends with a space; write it without.")
 
 
 def _number(flag: str, text: str) -> float:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
+
+from trainer import userfiles
 
 
 class Whole(flags.IntegerParser):
@@ -37,6 +41,25 @@ class Truth(flags.BooleanParser):
             return super().parse(argument)
         except ValueError:
             raise ValueError("is not true or false; write the flag alone, or `no` before its name") from None
+
+
+def told(error: flags.Error, known: Iterable[str]) -> str:
+    """What absl found, in one sentence with the way out.
+
+    Args:
+      error: what parsing raised.
+      known: the names of all flags.
+    """
+    if isinstance(error, flags.UnrecognizedFlagError):
+        close = difflib.get_close_matches(error.flagname.removeprefix("no"), sorted(known), n=1)
+        hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
+        return f"--{userfiles.shown(error.flagname)} is not a flag; {hint}"
+    # "Missing value for flag --seed.", "flag --seed=x: is not a whole number; ...".
+    _, missing, flag = str(error).partition("Missing value for flag ")
+    if missing:
+        return f"{flag.rstrip('.')} has no value; write it behind `=`."
+    message = str(error).removeprefix("flag ").replace(": is not", " is not", 1)
+    return f"{message.rstrip('.')}."
 
 
 def _remedy(text: str, example: str, whole: bool) -> str:
