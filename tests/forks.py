@@ -18,7 +18,7 @@ from typing import Any
 
 from tests import processes
 
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 
 class Forks:
