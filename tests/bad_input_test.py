@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from tests import processes
 from tests.suites import fast
+from trainer import data
 
 # Flags of the mistake, and words the message must hold: the value or flag, and the way out.
 MISTAKES = {
@@ -54,6 +55,13 @@ MORE_MISTAKES = {
     "dataset_path": (["--dataset=../digits"], ["../digits"]),
     "optimizer": (["--optimizer=sdg"], ["--optimizer=sdg", "sgd"]),
     "schedule": (["--constraint=maxnorm", "--schedule=cosin"], ["--schedule=cosin", "cosine"]),
+    "percent": (["--constraint=topk", "--sparsity=90%"], ["--sparsity=90%", "write 0.9"]),
+    "comma": (["--constraint=maxnorm", "--max_value=2,5"], ["--max_value=2,5", "write 2.5"]),
+    "no_constraint": (["--constraint="], ["--constraint is empty", "maxnorm"]),
+    "bucket": (["--run_dir=gs://bucket/run"], ["--run_dir=gs://bucket/run", "an address"]),
+    "control_character": (["--run_dir=a\n--overwrite"], ["--run_dir='a\\n--overwrite'", "control character"]),
+    "own_file": (["--dataset=my.csv"], ["my.csv", "cannot be read yet", "digits"]),
+    "long_pattern": (["--constraint=mask", f"--pattern_from={'n' * 300}"], ["pattern_from=nnn", "File name too long"]),
     "stray_word": (["maxnorm"], ["maxnorm", "--name=value"]),
     "value_without_constraint": (["--max_value=2"], ["--max_value", "none", "maxnorm"]),
     "begin_without_schedule": (["--constraint=maxnorm", "--begin=5"], ["--begin", "--schedule"]),
@@ -109,11 +117,11 @@ MORE_MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def data_dir(server, tmp_path_factory):
+def data_dir(tmp_path_factory):
     """Prepared before, so that nothing may appear."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("digits", "breast_cancer"):
-        server.succeed("--dry_run", f"--dataset={name}", f"--data_dir={folder}", cwd=folder)
+        data.load(name, data_dir=folder)
     return folder
 
 
@@ -122,7 +130,8 @@ def check(train, mistake, data_dir, folder):
     flags, words = mistake
     before = processes.listing(data_dir)
     result = train(f"--data_dir={data_dir}", *flags, cwd=folder)
-    assert result.returncode not in (0, 75), result.stdout
+    assert result.returncode == 2, result.stdout
+    assert len(result.stderr.splitlines()) == 1
     assert "Traceback" not in result.stdout + result.stderr
     for word in words:
         assert word in result.stderr
@@ -169,6 +178,27 @@ def test_a_run_directory_that_cannot_be_one(server, tmp_path):
     assert processes.listing(tmp_path) == before
 
 
+def test_an_existing_run_given_alone_is_told_how_it_goes_on(server, tmp_path):
+    flags = ["--train_steps=3", "--dataset=synthetic", "--num_examples=64", "--input_shape=3"]
+    server.succeed("--run_dir=a run", *flags, "--constraint=maxnorm", "--hidden_units=2", "--seed=3", cwd=tmp_path)
+    alone = server.train("--run_dir=a run", cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "not set there, not set here" not in alone.stderr
+    differences = [line for line in alone.stderr.splitlines() if line.startswith("  ")]
+    assert len(differences) <= 11
+    assert "  --seed: 3 there, 0 here" in differences or differences[-1].startswith("  and ")
+    assert "--flagfile='a run/flags.txt'" in alone.stderr
+    server.succeed("--flagfile=a run/flags.txt", cwd=tmp_path)
+
+
+def test_nothing_is_prepared_for_a_command_that_trains_nothing(server, tmp_path):
+    for flags, code in ((["--dry_run"], 0), (["--constraint=maxnorm", "--variables=nowhere"], 2)):
+        assert server.train(f"--data_dir={tmp_path}/data", *flags, cwd=tmp_path).returncode == code
+        assert processes.listing(tmp_path) == {}
+    server.succeed("--data_dir=data", "--train_steps=1", "--run_dir=run", "--hidden_units=2", cwd=tmp_path)
+    assert (tmp_path / "data" / "digits").is_dir()
+
+
 def test_an_existing_run_is_untouched_by_another_command(server, tmp_path):
     flags = ["--run_dir=run", "--train_steps=20", "--hidden_units=8", "--constraint=maxnorm"]
     server.succeed(*flags, cwd=tmp_path)
@@ -187,7 +217,7 @@ def test_an_existing_run_is_untouched_by_another_command(server, tmp_path):
 
 def test_data_that_is_neither_prepared_nor_reachable_ends_soon_with_the_command_that_prepares_it(tmp_path):
     assert "mnist" in tfds.list_builders(with_community_datasets=False)
-    result = processes.train("--dataset=mnist", f"--data_dir={tmp_path}", cwd=tmp_path, timeout=15)
+    result = processes.train("--dataset=mnist", f"--data_dir={tmp_path}", cwd=tmp_path, timeout=120)
     assert result.returncode == 2
     assert f"-m trainer.datasets mnist --data_dir={tmp_path}" in result.stderr
     assert "Traceback" not in result.stderr

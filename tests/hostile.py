@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import typing
 
@@ -79,6 +80,11 @@ NO_FLAG = (
     "--flagfile={given}/nowhere",
     "--flagfile={given}",
     "--flagfile={given}/binary",
+    "--flagfile={given}/pipe",
+    "--flagfile={given}/self.flags",
+    "--flagfile=/dev/zero",
+    "--flagfile=gs://bucket/x",
+    "--help=nothing",
     "stray",
     "-",
     "--model=mlp=2",
@@ -167,6 +173,9 @@ def give(folder: pathlib.Path) -> None:
     (folder / "latin.toml").write_bytes(b"[[rule]]\nconstraint = '\xe9'")
     (folder / "file").write_text("mine")
     (folder / "binary").write_bytes(b"--run_dir=a\0b\n")
+    os.mkfifo(folder / "pipe")
+    (folder / "self.flags").write_text(f"--flagfile={folder}/self.flags")
+    (folder / "wide.toml").write_bytes("[[rule]]".encode("utf-16"))
     (folder / "thesis").mkdir()
     (folder / "thesis" / "chapter.txt").write_text("mine")
     (folder / "loop").symlink_to(folder / "loop")
@@ -216,6 +225,7 @@ def lines() -> Lines:
     add("layer_type", ("", "keras.layers.Lambda", "Dense;", "dense"), "--constraint=maxnorm")
     add("pattern_from", ("", "..", "{given}/thesis", "{given}/file", "{given}/loop"), "--constraint=mask")
     add("rules", ("", "{given}", "{given}/nowhere", "{given}/loop", "{given}/latin.toml", "/proc/self/mem", "n" * 300))
+    add("rules", ("{given}/pipe", "{given}/wide.toml", "/dev/zero", "gs://bucket/x", "~nobody_here/x"))
     add("rules", [f"{{given}}/{name}.toml" for name in RULES], by_value=True)
     for flags in NO_FLAG:
         made[flags] = [flags], []
@@ -226,6 +236,9 @@ def lines() -> Lines:
     add(
         "run_dir", ("", "{given}/file", "{given}/file/x", "{given}/thesis", "{given}/loop", "{given}/linked", "/proc/x")
     )
+    for flag in ("run_dir", "data_dir"):
+        add(flag, ("gs://bucket/x", "~nobody_here/x", "a\n--overwrite", "a\0b", " a"))
+    add("pattern_from", ("s3://bucket/x", "~nobody_here/x", "n" * 300, "a\nb"), "--constraint=mask")
     add("run_dir", ("r" * 300, "/".join(["deep"] * 2000)))
     return made
 
