@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -91,7 +92,9 @@ def _keep_data(config: Config) -> None:
 
 def _refused(error: ValueError) -> int:
     """Says what the user should mend; nothing was begun."""
-    progress.say(f"error: {error}", stream=sys.stderr)
+    # Whatever a message quotes, it stays readable.
+    message = re.sub(r"\S{500,}", lambda word: f"{word[0][:100]}... ({len(word[0])} characters)", str(error))
+    progress.say(f"error: {message}", stream=sys.stderr)
     return MISTAKE
 
 
