@@ -49,6 +49,6 @@ def certificate(directory: pathlib.Path) -> dict[str, Any]:
 def listing(directory: pathlib.Path) -> dict[str, tuple[int, int]]:
     """Every file below a folder with its size and time of change: equal listings mean nothing was touched."""
     return {
-        str(path.relative_to(directory)): (path.stat().st_size, path.stat().st_mtime_ns)
+        str(path.relative_to(directory)): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(directory.rglob("*"))
     }

@@ -69,6 +69,7 @@ def test_a_run_is_the_same(usual, tmp_path, name):
     assert told(tmp_path, {**SURROUNDINGS.get(name, {}), **keras_home}) == usual
 
 
+@pytest.mark.slow
 def test_what_native_code_reads_is_noted(tmp_path):
     noted = told(tmp_path, {"TF_DETERMINISTIC_OPS": "1", "OMP_NUM_THREADS": "1", "TF_CONFIG": "{}"})[-1]
     assert noted["TF_DETERMINISTIC_OPS"] == "1"
@@ -88,7 +89,8 @@ def test_another_backend_that_a_program_has_chosen_is_refused(monkeypatch):
         surroundings.settle()
 
 
-@pytest.mark.parametrize("name", fast(["TF_XLA_FLAGS", "XLA_FLAGS"], "XLA_FLAGS"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["TF_XLA_FLAGS", "XLA_FLAGS"])
 def test_what_would_end_the_process_later_is_refused(monkeypatch, name):
     from trainer import surroundings
 
