@@ -166,12 +166,8 @@ class Intersection(Constraint):
 
     def get_config(self) -> dict[str, Any]:
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {
-            "parts": parts,
-            "accuracy": self.accuracy,
-            "max_iterations": self.max_iterations,
-            **super().get_config(),
-        }
+        own = {"accuracy": self.accuracy, "max_iterations": self.max_iterations}
+        return {"parts": parts, **own, **super().get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Intersection:
