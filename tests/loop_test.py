@@ -28,7 +28,7 @@ class Counting:
             made, self.bad_step = self.bad_step - (now - num_steps), None
             return Chunk(totals, tf.constant([nonfinite[0] + 1, 1, made]), None, None)
         counts = tf.constant([nonfinite[0], 0, num_steps])
-        return Chunk(totals + np.array([0.5, 0.0, 1.0, 1.0]) * num_steps, counts, None, None)
+        return Chunk(totals + np.array([0.5, 0.0, 1.0, 1.0, 1.0]) * num_steps, counts, None, None)
 
 
 def trained(
@@ -125,7 +125,7 @@ def test_stopping_lets_what_is_due_happen_first():
 
 def test_totals_are_kept_in_the_state():
     _, _, _, _, state = trained({"summary": 5})
-    assert state.totals.numpy().tolist() == [10.0, 0.0, 20.0, 20.0]
+    assert state.totals.numpy().tolist() == [10.0, 0.0, 20.0, 20.0, 20.0]
 
 
 def test_a_step_that_is_not_finite_leads_back_to_where_it_is_told():
@@ -158,4 +158,4 @@ def test_a_halted_chunk_counts_the_steps_it_made_and_nothing_is_called_where_it_
     end, _, called, reached, state = trained({"save": 5}, halted_after=after, stop_after=stop_after)
     assert end == reached[-1] == after
     assert called == [(step, "save") for step in done]
-    assert state.totals.numpy().tolist() == [0.5 * after, 0.0, after, after]
+    assert state.totals.numpy().tolist() == [0.5 * after, 0.0, after, after, after]

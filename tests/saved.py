@@ -36,7 +36,7 @@ class Run:
             self.optimizer.apply(tape.gradient(loss, variables), variables)
 
         self.strategy.run(replica)
-        self.progress.totals.assign_add([1.0, 2.0, 3.0, 4.0])
+        self.progress.totals.assign_add([1.0, 2.0, 3.0, 4.0, 5.0])
         self.progress.best.assign([0.5, 0.25, float(self.optimizer.iterations.numpy())])
         self.progress.waited.assign_add(1)
 
