@@ -23,7 +23,10 @@ _ENDING = (
     "--flagfile=FILE reads flags from a file, one a line. --help=GROUP shows one group, --helpshort the names alone.\n"
 )
 
-_DATA = ("dataset", "data_dir", "train_split", "eval_split", "input_shape", "num_classes", "num_examples")
+_DATA = (
+    *("dataset", "data_dir", "train_split", "validation_split", "test_split"),
+    *("input_shape", "num_classes", "num_examples"),
+)
 _OPTIMIZER = (
     *("optimizer", "learning_rate", "learning_rate_schedule", "final_learning_rate", "warmup"),
     *("momentum", "weight_decay", "clip_norm"),
