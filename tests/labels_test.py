@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests import standins
+from tests.suites import fast
 from trainer import data
 
 SHAPE = (2, 2)
@@ -38,7 +39,7 @@ TAKEN = {
 
 
 @every_limit
-@pytest.mark.parametrize("kind", TAKEN)
+@pytest.mark.parametrize("kind", fast(TAKEN, "of shape [1]", "bool", "names"))
 def test_a_class_number_of_any_kind_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, kind: str
 ) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from tests import standins, tiny
+from tests.experiment_test import At, trained, weights
+from tests.suites import fast
 from trainer import data, experiment, rundir
 from trainer.config import Config
 from trainer.datasets import stratified
@@ -38,7 +40,9 @@ def numbers_of(split: data.Split | None) -> list[int]:
 
 
 @pytest.mark.parametrize("limit", [data.MEMORY_LIMIT, 50, 0], ids=["memory", "validation in memory", "streamed"])
-@pytest.mark.parametrize("train_split", ["train", "train[:50%]", "train[10:40]+test[5:]"])
+@pytest.mark.parametrize(
+    "train_split", fast(["train", "train[:50%]", "train[10:40]+test[5:]"], "train[10:40]+test[5:]")
+)
 def test_a_share_is_held_out_of_the_training_split(
     rows: Path, monkeypatch: pytest.MonkeyPatch, limit: int, train_split: str
 ) -> None:
@@ -218,3 +222,16 @@ def test_a_best_checkpoint_that_is_gone_is_told_and_leaves_the_run(
     assert result["best"]["test"] is None
     assert "the best checkpoint is not judged on the test split" in capsys.readouterr().out
     assert built.steps.evaluate(built.test_source) == result["evaluation"]
+
+
+@pytest.mark.parametrize("limit", fast([data.MEMORY_LIMIT, 0], 0))
+def test_a_stopped_run_goes_on_bit_for_bit_with_the_same_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
+    settings = {"dataset": "breast_cancer", "input_shape": None, "num_classes": None, "num_examples": None}
+    whole, expected = trained(config(tmp_path / "whole", **settings))
+    assert trained(config(tmp_path / "broken", **settings), At(6))[1] is None
+    broken, result = trained(config(tmp_path / "broken", **settings))
+    assert tiny.same_bits(weights(broken), weights(whole))
+    assert result == expected
