@@ -167,9 +167,11 @@ def awkward(stack: Stack) -> np.ndarray:
 def test_what_a_projection_makes_is_feasible(case, shape, dtype):
     stack = Stack(case, dtype, shape, len(KINDS))
     flat = awkward(stack)
+    # The laws' own topk has the groups of the others; a certificate knows registered sets.
+    judged = REGISTRY["topk"](*dict(case.values).values(), axis=0) if case.name == "topk" else stack.constraint
     for _ in range(2):
         points = stack.project(flat)
-        found = entry(stack.constraint, stack.stacked(points))
+        found = entry(judged, stack.stacked(points))
         assert found["feasible"] is True, found
         # Once more from beside the set, where a point may stay.
         flat = np.array([nudged(point, bytes([index % 6] * stack.weights)) for index, point in enumerate(points)])

@@ -208,7 +208,7 @@ def test_a_users_optimizer_at_a_fixed_rate_trains_in_compiled_steps(settings):
             optimizer = ADAM(0.01, **(settings if own else {}))
             optimizer.build(parts.model.trainable_variables)
         inputs = parts.strategy, parts.model, optimizer, parts.projector, parts.source, parts.source
-        chunk = Steps(*inputs, tiny.BATCH, clip_norm=0.5).train(3, np.zeros(4), np.zeros(2), False)
+        chunk = Steps(*inputs, tiny.BATCH, clip_norm=0.5).train(3, np.zeros(5), np.zeros(2), False)
         np.testing.assert_allclose(chunk.learning_rate, 0.01)
         expected.append([variable.numpy() for variable in parts.model.trainable_variables])
     # The scale changes nothing that is learnt, and amsgrad very little so early.

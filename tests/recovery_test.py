@@ -98,7 +98,9 @@ def test_after_going_back_the_best_is_the_best_of_what_remains(monkeypatch, tmp_
     """What the certificate says of the best is true of the file: its weights are those that reached the score."""
     runs, reached, scores = [], {}, iter(SCORES[name])
 
-    def evaluate(self):
+    def evaluate(self, source=None, report=None):
+        if source not in (None, self._eval_source):
+            return {"loss": 0.5, "accuracy": 0.5}  # The test split, which decides nothing.
         score = next(scores)
         reached[score] = [variable.numpy() for variable in self._model.trainable_variables]
         return {"loss": 1.0 - score, "accuracy": score}
@@ -111,7 +113,8 @@ def test_after_going_back_the_best_is_the_best_of_what_remains(monkeypatch, tmp_
     certificate = runs[0].run(Interrupt())
     runs[0].close()
     step, score = BEST[name]
-    assert certificate["best"] == {"accuracy": score, "loss": pytest.approx(1.0 - score), "step": step}
+    chosen = {name: value for name, value in certificate["best"].items() if name != "test"}
+    assert chosen == {"accuracy": score, "loss": pytest.approx(1.0 - score), "step": step}
     assert [path.name for path in (tmp_path / "checkpoints" / "best").iterdir()] == [f"step-{step:08d}"]
     model = runs[0]._experiment.model
     for variable in model.trainable_variables:

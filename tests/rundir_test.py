@@ -458,7 +458,7 @@ def test_another_failure_of_the_lock_is_no_lack_of_locks(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a\nb", "a\n--overwrite", "a\rb", "a ", "a\t", "a\udcff"])
 def test_a_name_that_cannot_be_given_again_is_refused_before_anything_is_made(tmp_path, name):
-    with pytest.raises(ValueError, match=r"--run_dir=.* cannot be used: .*; choose another name"):
+    with pytest.raises(ValueError, match=r"--run_dir=.*(cannot be used: .*; choose another name|; write it without)"):
         directory(tmp_path / name).check()
     assert os.listdir(tmp_path) == []
 

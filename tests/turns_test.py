@@ -64,7 +64,7 @@ def test_a_run_stopped_between_the_rules_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("patience", fast([1, 2], 2))
 def test_a_run_that_stops_early_ends_feasible_on_either_side(tmp_path, monkeypatch, patience):
-    monkeypatch.setattr(Steps, "evaluate", lambda self: {"loss": 1.0, "accuracy": 0.5})
+    monkeypatch.setattr(Steps, "evaluate", lambda self, *_: {"loss": 1.0, "accuracy": 0.5})
     built, result = trained(settings(tmp_path / "run", eval_every="3", early_stopping=patience))
     assert result["step"] == 3 + 3 * patience
     assert result["feasible"] is True

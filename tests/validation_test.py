@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +216,16 @@ def test_a_best_checkpoint_that_is_gone_is_told_and_leaves_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built, session = begun(config(tmp_path / "run"))
-    (tmp_path / "run" / "checkpoints").mkdir()
-    monkeypatch.setattr(session, "_evaluate", lambda step, chunk=None: None)
+    judged = session._judged
+
+    def gone(name: str, source: Any) -> dict[str, float]:
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / "best", ignore_errors=True)
+        built.state.best.assign([1.0, 0.0, 1.0])
+        return judged(name, source)
+
+    monkeypatch.setattr(session, "_judged", gone)
+    monkeypatch.setattr(session, "_keep_best", lambda step, result: False)
+    built.state.best.assign([1.0, 0.0, 1.0])
     result = session.run(Interrupt())
     session.close()
     assert result["best"]["test"] is None

@@ -141,7 +141,7 @@ def judged(constraint: Constraint, w: np.ndarray) -> list[dict[str, Any]]:
     parts, each = _parts(constraint)
     verdicts = []
     for part in parts:
-        seen = Seen.of(part, w, constraint.axis, each, isinstance(part, Joint))
+        seen = Seen.of(part, w, constraint.axis, each, isinstance(part, Joint), constraint.grouping == "tensor")
         for quantity in DEFINITIONS.get(_name(part), _undefined)(seen):
             if len(parts) > 1 and quantity.tolerance:
                 # Sets that meet in no point of the type are left by the point that is this close to each.
@@ -164,7 +164,7 @@ def norms_of(constraint: Constraint, w: np.ndarray) -> np.ndarray:
     parts, each = _parts(constraint)
     part = next((part for part in parts if {"max_value", "total"} & set(part.bounds())), parts[0])
     mixed = any(isinstance(one, Joint) for one in parts)
-    x = Seen.of(part, w, constraint.axis, each, mixed).x
+    x = Seen.of(part, w, constraint.axis, each, mixed, constraint.grouping == "tensor").x
     if isinstance(part, Joint):
         return lengths.NORMS.get(_name(part), lambda x: lengths.l2(lengths.whole(x)))(x)
     of_rows = lengths.NORMS.get(_name(part), lengths.l2)

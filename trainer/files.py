@@ -89,15 +89,11 @@ def plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def problem_of_name(path: pathlib.Path) -> str | None:
     """Says why a path cannot be that of a run directory; None where it can.
 
-    `flags.txt` has a flag a line, and absl strips each line.
+    Control characters and bytes that are not UTF-8 are refused with the settings, see `trainer.userfiles`.
     """
-    name = str(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "it is not UTF-8"
-    if name != name.rstrip() or "\n" in name or "\r" in name:
-        return "flags.txt cannot say a line break, or a space at the end"
+    if str(path) != str(path).rstrip():
+        # `flags.txt` has a flag a line, and absl strips each line.
+        return "flags.txt cannot say a space at the end"
     if is_pattern(path) and not _OPEN_FOLDERS.is_dir():
         return "TensorFlow takes it for a pattern on this system, because of one of the characters * ? [ \\"
     return None

@@ -99,18 +99,22 @@ class Seen:
     type: str
 
     @classmethod
-    def of(cls, part: Constraint, w: np.ndarray, axes: Any, each: Any, joint: bool) -> Seen:
+    def of(cls, part: Constraint, w: np.ndarray, axes: Any, each: Any, joint: bool, whole: bool = False) -> Seen:
         """Sees the weights of a tensor.
 
         Args:
           part: the set.
           w: weights of any shape.
-          axes: axes along which the weights of a group, or of a unit, lie; None for all but the last and `each`.
+          axes: axes along which the weights of a group, or of a unit, lie; None for the set's own default: all axes, or
+            all but the last and `each`.
           each: axes whose places have a matrix of their own.
           joint: whether to see matrices.
+          whole: whether a group is the whole tensor where no axes are given.
         """
         apart, inside = positive(w.ndim, each), positive(w.ndim, axes)
-        if axes is None:
+        if axes is None and not joint and whole:
+            inside = list(range(w.ndim))
+        elif axes is None:
             rest = [axis for axis in range(w.ndim) if axis not in apart]
             inside = rest[: max(len(rest) - 1, min(len(rest), 1))]
         x, places = matrices(w, inside, apart) if joint else vectors(w, inside)
