@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from constraints import measures, schedules
-from constraints.base import Constraint
-from constraints.block import Block
-from constraints.box import Box
-from constraints.elasticnet import ElasticNet
-from constraints.fields import hyperparameter
-from constraints.groupsoft import GroupSoft
-from constraints.halfspace import Halfspace
-from constraints.hardthreshold import HardThreshold
-from constraints.hyperplane import Hyperplane
-from constraints.intersection import Intersection
-from constraints.l1ball import L1Ball
-from constraints.l1infball import L1InfBall
-from constraints.l1sphere import L1Sphere
-from constraints.l1topk import L1TopK
-from constraints.l21ball import L21Ball
-from constraints.lowrank import LowRank
-from constraints.mask import Mask
-from constraints.maxnorm import MaxNorm
-from constraints.minmaxnorm import MinMaxNorm
-from constraints.nm import NM
-from constraints.none import Unconstrained
-from constraints.nonneg import NonNeg
-from constraints.nuclear import Nuclear
-from constraints.orthogonal import Orthogonal
-from constraints.simplex import Simplex
-from constraints.simplextopk import SimplexTopK
-from constraints.softthreshold import SoftThreshold
-from constraints.spectral import Spectral
-from constraints.topk import TopK
-from constraints.unitnorm import UnitNorm
-from constraints.unitsparse import UnitSparse
-from constraints.zerosum import ZeroSum
+from . import measures, numerics, schedules
+from .base import GROUPINGS, Constraint
+from .hyperparameters import hyperparameter
+from .intersection.intersection import Intersection
+from .penalties.elasticnet import ElasticNet
+from .penalties.groupsoft import GroupSoft
+from .penalties.hardthreshold import HardThreshold
+from .penalties.softthreshold import SoftThreshold
+from .sets._matrix import Joint
+from .sets.block import Block
+from .sets.box import Box
+from .sets.halfspace import Halfspace
+from .sets.hyperplane import Hyperplane
+from .sets.l1ball import L1Ball
+from .sets.l1infball import L1InfBall
+from .sets.l1sphere import L1Sphere
+from .sets.l1topk import L1TopK
+from .sets.l21ball import L21Ball
+from .sets.lowrank import LowRank
+from .sets.mask import Mask
+from .sets.maxnorm import MaxNorm
+from .sets.minmaxnorm import MinMaxNorm
+from .sets.nm import NM
+from .sets.none import Unconstrained
+from .sets.nonneg import NonNeg
+from .sets.nuclear import Nuclear
+from .sets.orthogonal import Orthogonal
+from .sets.simplex import Simplex
+from .sets.simplextopk import SimplexTopK
+from .sets.spectral import Spectral
+from .sets.topk import TopK
+from .sets.unitnorm import UnitNorm
+from .sets.unitsparse import UnitSparse
+from .sets.zerosum import ZeroSum
 
 REGISTRY: dict[str, type[Constraint]] = {
     "block": Block,
@@ -68,4 +69,14 @@ REGISTRY: dict[str, type[Constraint]] = {
     "zerosum": ZeroSum,
 }
 
-__all__ = ["REGISTRY", "Constraint", "Intersection", "hyperparameter", "measures", "schedules"]
+__all__ = [
+    "GROUPINGS",
+    "REGISTRY",
+    "Constraint",
+    "Intersection",
+    "Joint",
+    "hyperparameter",
+    "measures",
+    "numerics",
+    "schedules",
+]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from constraints import numerics
-from constraints.columns import Columns
-from constraints.declared import Declared
+from . import numerics
+from .configurable import Declared
+from .layout import Columns
 
 # Which weights of a network's layers can share one group; what each means is said where layers are known.
 GROUPINGS = ("unit", "tensor", "network", "element", "head", "gate", "row")
@@ -47,13 +47,13 @@ class Constraint(Declared):
     Attributes:
       convex: whether the set is convex, so that the nearest point is unique and projecting brings no two points further
         apart.
-      proximal: whether it is no set but a penalty, see `constraints.proximal`.
+      proximal: whether it is no set but a penalty, see `constraints.penalties._base`.
       cone: whether a feasible group times any number of at least 0 is feasible.
       solid: whether a feasible group is feasible with any signs, and with any magnitudes made smaller.
       exchangeable: whether the order of a group's weights, a unit's in a `Joint` set, does not matter.
       per_weight: whether it is an interval for each weight.
       selects: whether projecting keeps the largest magnitudes of what makes a matroid (such as k of all), and nothing
-        else of a group. This and the last four are what `constraints.intersection` builds on.
+        else of a group. This and the last four are what `constraints.intersection.intersection` builds on.
       carried: how many numbers of each group `continued` carries from one call to the next; 0 where it gains nothing.
       grouping: the groups it has when none are named, in code and in a rule: "unit" or "tensor" of `GROUPINGS`.
       groupings: all that it can be given.

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from constraints import numerics
-from constraints.base import Constraint
+from . import numerics
+from .base import Constraint
 
 
 def measure(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from constraints import curves
+from . import curves
 
 # From here on float64, in which a schedule is worked out, has not every whole number.
 _LAST_STEP = 2**53

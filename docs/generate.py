@@ -58,7 +58,7 @@ def flags_page() -> str:
     """The page of the command line."""
     from absl import flags
 
-    from trainer import cli
+    from trainer.settings import flags as cli
 
     values = flags.FlagValues()
     cli.define(values)
@@ -287,7 +287,7 @@ def _imported(path: pathlib.Path) -> Iterable[str]:
 
 
 def _folder(name: str) -> str:
-    """The folder of a dotted name: `trainer.datasets.digits` -> `trainer/datasets`."""
+    """The folder of a dotted name: `trainer.data.builtin.digits` -> `trainer/datasets`."""
     parts = name.split(".")
     while len(parts) > 1 and not (ROOT.joinpath(*parts)).is_dir():
         parts.pop()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import keras
 
-from models import convnet, logistic, mlp, recurrent, resnet, transformer
+from . import convnet, logistic, mlp, recurrent, resnet, transformer
 
 __all__ = ["REGISTRY"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def build(
@@ -41,10 +41,10 @@ def build(
     References:
         LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
-    filters = parts.counts("filters", filters, at_least=1)
-    dropout = parts.share("dropout", dropout)
-    inputs = parts.features(input_shape)
-    x = parts.image(inputs, "convnet")
+    filters = _blocks.counts("filters", filters, at_least=1)
+    dropout = _blocks.share("dropout", dropout)
+    inputs = _blocks.features(input_shape)
+    x = _blocks.image(inputs, "convnet")
     for i, number in enumerate(filters, start=1):
         side = min(x.shape[1:3])
         if side < 2:
@@ -57,8 +57,8 @@ def build(
         x = keras.layers.Conv2D(number, 3, activation="relu", padding=padding, name=f"conv_{i}")(x)
         x = keras.layers.MaxPooling2D(2, name=f"pool_{i}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = parts.dropped(x, dropout, "dropout_0")
-    for i, units in enumerate(parts.counts("hidden_units", hidden_units), start=1):
+    x = _blocks.dropped(x, dropout, "dropout_0")
+    for i, units in enumerate(_blocks.counts("hidden_units", hidden_units), start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{i}")(x)
-        x = parts.dropped(x, dropout, f"dropout_{i}")
-    return keras.Model(inputs, parts.head(x, num_outputs), name="convnet")
+        x = _blocks.dropped(x, dropout, f"dropout_{i}")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name="convnet")

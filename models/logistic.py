@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def build(input_shape: Sequence[int], num_outputs: int) -> keras.Model:
@@ -20,6 +20,6 @@ def build(input_shape: Sequence[int], num_outputs: int) -> keras.Model:
         A model from float32 features `[batch, *input_shape]` to logits `[batch, num_outputs]`; the softmax or sigmoid
         is in the loss.
     """
-    inputs = parts.features(input_shape)
+    inputs = _blocks.features(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
-    return keras.Model(inputs, parts.head(x, num_outputs), name="logistic")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name="logistic")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def build(
@@ -35,10 +35,10 @@ def build(
         LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998
         (784-300-100-10).
     """
-    dropout = parts.share("dropout", dropout)
-    inputs = parts.features(input_shape)
+    dropout = _blocks.share("dropout", dropout)
+    inputs = _blocks.features(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
-    for i, units in enumerate(parts.counts("hidden_units", hidden_units), start=1):
+    for i, units in enumerate(_blocks.counts("hidden_units", hidden_units), start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{i}")(x)
-        x = parts.dropped(x, dropout, f"dropout_{i}")
-    return keras.Model(inputs, parts.head(x, num_outputs), name="mlp")
+        x = _blocks.dropped(x, dropout, f"dropout_{i}")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name="mlp")

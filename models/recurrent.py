@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def lstm(
@@ -65,9 +65,9 @@ def _build(
     hidden_units: Sequence[int],
     dropout: float,
 ) -> keras.Model:
-    hidden_units = parts.counts("hidden_units", hidden_units, at_least=1)
-    dropout = parts.share("dropout", dropout)
-    x = inputs = parts.features(input_shape)
+    hidden_units = _blocks.counts("hidden_units", hidden_units, at_least=1)
+    dropout = _blocks.share("dropout", dropout)
+    x = inputs = _blocks.features(input_shape)
     if len(input_shape) == 3:
         height, width, channels = input_shape
         x = keras.layers.Reshape((height, width * channels), name="rows")(x)
@@ -79,5 +79,5 @@ def _build(
         )
     for i, units in enumerate(hidden_units, start=1):
         x = layer(units, return_sequences=i < len(hidden_units), name=f"{name}_{i}")(x)
-        x = parts.dropped(x, dropout, f"dropout_{i}")
-    return keras.Model(inputs, parts.head(x, num_outputs), name=name)
+        x = _blocks.dropped(x, dropout, f"dropout_{i}")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name=name)

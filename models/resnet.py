@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def build(
@@ -41,22 +41,22 @@ def build(
     References:
         He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, section 4.2.
     """
-    filters = parts.counts("filters", filters)
+    filters = _blocks.counts("filters", filters)
     if len(filters) != 3:
         raise ValueError(f"filters={filters} must be three positive integers, one for each stage, like (16, 32, 64).")
-    if parts.count("depth", depth) < 8 or depth % 6 != 2:
+    if _blocks.count("depth", depth) < 8 or depth % 6 != 2:
         below = max(8, depth - (depth - 2) % 6)
         nearest = "8" if depth < 8 else f"{below} and {below + 6}"
         raise ValueError(f"depth={depth} must be 6n + 2 with n at least 1; nearest: {nearest}.")
 
-    inputs = parts.features(input_shape)
-    x = _conv(parts.image(inputs, "resnet"), filters[0], 1, "conv", "norm")
+    inputs = _blocks.features(input_shape)
+    x = _conv(_blocks.image(inputs, "resnet"), filters[0], 1, "conv", "norm")
     x = keras.layers.ReLU(name="relu")(x)
     for stage, number in enumerate(filters, start=1):
         for block in range(1, (depth - 2) // 6 + 1):
             x = _block(x, number, stride=2 if stage > 1 and block == 1 else 1, name=f"stage_{stage}_block_{block}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, parts.head(x, num_outputs), name="resnet")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name="resnet")
 
 
 def _block(x: Any, filters: int, stride: int, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from models import parts
+from . import _blocks
 
 
 def build(
@@ -49,20 +49,20 @@ def build(
         Dosovitskiy et al., "An image is worth 16x16 words: transformers for image recognition at scale", 2021.
         Vaswani et al., "Attention is all you need", 2017.
     """
-    dropout = parts.share("dropout", dropout)
-    if parts.count("width", width) % parts.count("num_heads", num_heads):
+    dropout = _blocks.share("dropout", dropout)
+    if _blocks.count("width", width) % _blocks.count("num_heads", num_heads):
         raise ValueError(
             f"width={width} is not divisible by num_heads={num_heads}; it is by {_listed(_divisors(width))}."
         )
-    inputs = parts.features(input_shape)
-    x = parts.image(inputs, "transformer")
+    inputs = _blocks.features(input_shape)
+    x = _blocks.image(inputs, "transformer")
     x = _embedded(x, patch_size, width)
-    x = parts.dropped(x, dropout, "dropout")
-    for i in range(1, parts.count("depth", depth) + 1):
+    x = _blocks.dropped(x, dropout, "dropout")
+    for i in range(1, _blocks.count("depth", depth) + 1):
         x = _block(x, width, num_heads, dropout, f"block_{i}")
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
     x = keras.layers.GlobalAveragePooling1D(name="pool")(x)
-    return keras.Model(inputs, parts.head(x, num_outputs), name="transformer")
+    return keras.Model(inputs, _blocks.head(x, num_outputs), name="transformer")
 
 
 def _embedded(x: Any, patch_size: int | None, width: int) -> Any:
@@ -70,7 +70,7 @@ def _embedded(x: Any, patch_size: int | None, width: int) -> Any:
     divisors = _divisors(math.gcd(height, columns))
     if patch_size is None:
         patch_size = max(size for size in divisors if size**2 <= min(height, columns))
-    elif parts.count("patch_size", patch_size) not in divisors:
+    elif _blocks.count("patch_size", patch_size) not in divisors:
         raise ValueError(
             f"patch_size={patch_size} does not divide the image of {height}x{columns} pixels; choose one of "
             f"{_listed(divisors)}."
@@ -94,7 +94,7 @@ def _block(x: Any, width: int, num_heads: int, dropout: float, name: str) -> Any
     y = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
     y = keras.layers.Dense(4 * width, activation="gelu", name=f"{name}_mlp_1")(y)
     y = keras.layers.Dense(width, name=f"{name}_mlp_2")(y)
-    y = parts.dropped(y, dropout, f"{name}_dropout")
+    y = _blocks.dropped(y, dropout, f"{name}_dropout")
     return keras.layers.Add(name=f"{name}_add_2")([x, y])
 
 

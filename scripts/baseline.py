@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from trainer import quiet
+from trainer.runtime import quiet_import
 
-quiet.import_tensorflow()
+quiet_import.import_tensorflow()
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tests import oracles  # noqa: E402
-from tests.cases import CASES, SCALES, SLACK, Case  # noqa: E402
-from tests.oracles import DTYPES, bits, epsilon, quantum  # noqa: E402
-from trainer.progress import say  # noqa: E402
+from tests.support import oracles  # noqa: E402
+from tests.support.cases import CASES, SCALES, SLACK, Case  # noqa: E402
+from tests.support.oracles import DTYPES, bits, epsilon, quantum  # noqa: E402
+from trainer.reporting.console import say  # noqa: E402
 
 INSTALL = "pip install -e '.[baseline]'"
 SHAPE = (40, 30)

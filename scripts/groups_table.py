@@ -15,11 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from constraints.joint import Joint
-from trainer import groups, rules
-from trainer.config import RuleSettings
-from trainer.targets import Target
-from trainer.timeline import Timeline
+from constraints.sets._matrix import Joint
+from trainer.rules import layer_groups, matching
+from trainer.rules.target import Target
+from trainer.settings.config import RuleSettings
+from trainer.settings.timeline import Timeline
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "concepts" / "groups.md"
 BEGIN, END = "<!-- table: python -m scripts.groups_table --write -->", "<!-- end of table -->"
@@ -90,7 +90,7 @@ def target(model: keras.Model, path: str, constraint: str = "maxnorm", **setting
       ValueError: the rule is refused.
     """
     options = {"n": 1, "m": 2} if constraint == "nm" else {}
-    (found,) = rules.match([RuleSettings(constraint, options, (path,), **settings)], model, Timeline(10, 10))
+    (found,) = matching.match([RuleSettings(constraint, options, (path,), **settings)], model, Timeline(10, 10))
     return found
 
 
@@ -129,7 +129,7 @@ def rows_of(name: str) -> list[str]:
     """The lines of one layer, in Markdown."""
     model = network(name)
     rows = {}
-    for _, variable in groups.owners(model):
+    for _, variable in layer_groups.owners(model):
         path = variable.path
         weight = "/".join(path.split("/")[-2:]) if "Attention" in name else variable.name
         if weight in rows:

@@ -20,9 +20,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from trainer import interrupts, quiet
-from trainer.progress import say
-from trainer.table import table
+from trainer.reporting.console import say
+from trainer.reporting.text_table import table
+from trainer.runtime import quiet_import, signals
 
 FLAGS = [
     "--model=mlp",
@@ -104,8 +104,8 @@ def faults(seen: Sequence[Sample], traces: Sequence[float], exit_code: int) -> l
             found.append(f"{name} moved from {values[0]} to {values[-1]}")
     if set(traces) != {1.0}:
         found.append(f"training was compiled {max(traces, default=0):g} times")
-    if exit_code != interrupts.INTERRUPTED:
-        found.append(f"SIGTERM ended the run with {exit_code} in place of {interrupts.INTERRUPTED}")
+    if exit_code != signals.INTERRUPTED:
+        found.append(f"SIGTERM ended the run with {exit_code} in place of {signals.INTERRUPTED}")
     return found
 
 
@@ -130,7 +130,7 @@ def watch(flags: Sequence[str], seconds: float, folder: pathlib.Path) -> tuple[l
 
 def traces(run: pathlib.Path) -> list[float]:
     """How many training functions were compiled, at each summary of a run."""
-    quiet.import_tensorflow()
+    quiet_import.import_tensorflow()
     from tensorboard.backend.event_processing import event_file_loader
 
     found = []

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from typing import Any
 
-from trainer.progress import say
-from trainer.table import table
+from trainer.reporting.console import say
+from trainer.reporting.text_table import table
 
 COMMON = ["--epochs=40"]
 STUDY = {

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scripts import contests, operations, opponents, outputs, pauses, processes
-from scripts.opponents import Fit, Floor, Ours
-from tests import tensorboard_data
-from trainer.config import Config
+from scripts.benchmark import contests, operations, opponents, outputs, pauses, processes
+from scripts.benchmark.opponents import Fit, Floor, Ours
+from tests.support import tensorboard_data
+from trainer.settings.config import Config
 
 
 class Paced:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import forks
+from tests.support import fork_server
 
 _DATA = pytest.StashKey[tempfile.TemporaryDirectory]()
 
@@ -19,9 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TFDS_DATA_DIR"] = config.stash[_DATA].name
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-    from trainer import quiet
+    from trainer.runtime import quiet_import
 
-    quiet.import_tensorflow()
+    quiet_import.import_tensorflow()
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -43,7 +43,7 @@ def _seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[forks.Forks]:
+def server() -> Iterator[fork_server.Forks]:
     """Runs command lines, for all files that need one."""
-    with forks.Forks(1) as running:
+    with fork_server.Forks(1) as running:
         yield running

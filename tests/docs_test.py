@@ -13,9 +13,9 @@ import pytest
 
 import trainer
 from docs import generate
-from tests import processes
-from tests.processes import ROOT
 from tests.scripts_test import parsed
+from tests.support import processes
+from tests.support.processes import ROOT
 
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
 # Pages whose Python compiles several training steps.

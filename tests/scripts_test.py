@@ -13,8 +13,9 @@ import subprocess
 import pytest
 
 from scripts import study
-from tests.processes import ROOT
-from trainer import cli, data
+from tests.support.processes import ROOT
+from trainer.data import dataset
+from trainer.settings import flags as cli
 
 
 def parsed(arguments: list[str]):
@@ -37,7 +38,7 @@ def test_the_readme_shows_commands():
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for name in ("digits", "breast_cancer"):
-        data.load(name, data_dir=folder)
+        dataset.load(name, data_dir=folder)
     return folder
 
 

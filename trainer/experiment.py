@@ -11,18 +11,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import models
-from constraints import REGISTRY, Constraint, measures
-from trainer import batches, data, devices, groups, optimizers, patterns, rules, surroundings, targets
-from trainer.checkpoints import Progress
-from trainer.config import Config
-from trainer.projector import Projector
-from trainer.slots import Slots
-from trainer.steps import Steps
-from trainer.table import table
-from trainer.targets import Target
-from trainer.timeline import Timeline
-from trainer.trial import Rehearsal
+from .data import batches, tfds_prepare
+from .data import dataset as data
+from .engine import optimizers
+from .engine.jit_autotune import Rehearsal
+from .engine.optimizer_state import Slots
+from .engine.projector import Projector
+from .engine.train_step import Steps
+from .packages import constraints, models
+from .reporting.text_table import table
+from .rules import layer_groups, mask_source, matching
+from .rules import target as targets
+from .rules.target import Target
+from .runtime import replicas, surroundings
+from .settings.config import Config
+from .settings.timeline import Timeline
+from .storage.checkpoints import Progress
 
 # Examples in one batch of an evaluation, per replica.
 EVAL_BATCH = 256
@@ -67,7 +71,7 @@ def build(config: Config) -> Experiment:
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = devices.strategy(config.num_replicas)
+    strategy = replicas.strategy(config.num_replicas)
     dataset = data.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -91,13 +95,13 @@ def build(config: Config) -> Experiment:
             return models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options)
 
         model = network()
-        targets = rules.match(config.rules, model, timeline)
+        targets = matching.match(config.rules, model, timeline)
         for target in targets:
             for variable in target.variables if config.l1 or config.l2 else ():
                 variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
-        patterns.take(targets, config.rules, model, network)
+        mask_source.take(targets, config.rules, model, network)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy)
     validation_source, test_source = (
@@ -158,8 +162,17 @@ def data_line(experiment: Experiment) -> str:
     )
 
 
+def keep_data(config: Config) -> None:
+    """Leaves a data set on disk for the next run; this one has it in memory.
+
+    Raises:
+      ValueError: the disk does not take it.
+    """
+    tfds_prepare.keep(config.dataset, config.data_dir)
+
+
 def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
-    """Steps from a given one that are taken back, see `trainer.trial`."""
+    """Steps from a given one that are taken back, see `trainer.engine.jit_autotune`."""
     remembered = [variable for target in experiment.targets for variable in target.state]
     changed = [*experiment.model.variables, *experiment.optimizer.variables, *remembered]
     return Rehearsal(experiment.steps, changed, experiment.train_source.seek, step)
@@ -175,10 +188,10 @@ def variable_table(experiment: Experiment) -> str:
     of_variable = {id(variable): target for target in reversed(upcoming) for variable in target.variables}
     names = targets.labels(experiment.model.trainable_variables)
     rows = []
-    for layer, variable in groups.owners(experiment.model):
+    for layer, variable in layer_groups.owners(experiment.model):
         target = of_variable.get(id(variable))
         if target is None or len(target.variables) > 1:
-            free = REGISTRY["none"](axis=groups.fan_in_axes(layer, variable))
+            free = constraints.REGISTRY["none"](axis=layer_groups.fan_in_axes(layer, variable))
             rows.append(_row(names[id(variable)], variable.shape, target, free, tf.convert_to_tensor(variable)))
         else:
             constraint = target.constraint.at(now)
@@ -213,7 +226,9 @@ def rules_table(experiment: Experiment) -> str:
     return table(header, rows)
 
 
-def _row(label: str, shape: Any, target: Target | None, constraint: Constraint, weights: tf.Tensor) -> list[str]:
+def _row(
+    label: str, shape: Any, target: Target | None, constraint: constraints.Constraint, weights: tf.Tensor
+) -> list[str]:
     norms = constraint.norm(weights).numpy()
     return [
         label,
@@ -222,11 +237,11 @@ def _row(label: str, shape: Any, target: Target | None, constraint: Constraint, 
         str(constraint.num_groups(weights.shape)),
         _bounds(constraint),
         f"{norms.max(initial=0):.4g}",
-        f"{float(measures.sparsity(weights)):.1%}",
+        f"{float(constraints.measures.sparsity(weights)):.1%}",
     ]
 
 
-def _bounds(constraint: Constraint) -> str:
+def _bounds(constraint: constraints.Constraint) -> str:
     values = " ".join(f"{float(value):g}" for value in constraint.bounds().values())
     # Nothing can violate a penalty, so its number is no bound.
     return f"penalty {values}" if constraint.proximal else values or "-"

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from trainer import interrupts, progress, quiet
+from .reporting import console
+from .runtime import quiet_import, signals
 
 if TYPE_CHECKING:
-    from trainer.config import Config
+    pass
 
 MISTAKE = 2
 
@@ -24,20 +25,23 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     Raises:
       SystemExit: always, with the exit code.
     """
-    quiet.complete_streams()
-    interrupts.leave_when_asked()
+    quiet_import.complete_streams()
+    signals.leave_when_asked()
     sys.exit(_main((sys.argv if argv is None else argv)[1:]))
 
 
 def _main(arguments: Sequence[str]) -> int:
     try:
-        quiet.import_tensorflow()
+        quiet_import.import_tensorflow()
     except ValueError as error:
         return _refused(error)
     from absl import logging
 
-    from trainer import certificate, cli, experiment, outcome, rundir, session
-    from trainer.progress import say
+    from . import experiment, session
+    from .reporting import certificate, outcome
+    from .reporting.console import say
+    from .settings import flags as cli
+    from .storage import run_directory
 
     try:
         if (text := cli.help_asked(arguments)) is not None:
@@ -47,7 +51,7 @@ def _main(arguments: Sequence[str]) -> int:
         logging.use_absl_handler()
         logging.set_verbosity(cli.verbosity(flags))
         config = cli.config(flags)
-        directory = rundir.RunDirectory(config)
+        directory = run_directory.RunDirectory(config)
         directory.check()
         built = experiment.build(config)
         if config.dry_run:
@@ -59,7 +63,10 @@ def _main(arguments: Sequence[str]) -> int:
             return 0
         training = session.Session(built, directory)
         training.begin(cli.as_flagfile(flags, run_dir=str(directory.path)))
-        _keep_data(config)
+        try:
+            experiment.keep_data(config)
+        except ValueError as error:
+            say(f"the next run prepares its data again: {error}", stream=sys.stderr)
         # After the newest checkpoint was read, whose weights and bounds these are.
         say(experiment.variable_table(built))
     except ValueError as error:
@@ -67,45 +74,35 @@ def _main(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _failed(error)
     try:
-        with interrupts.listen(built.steps.halt) as interrupt:
+        with signals.listen(built.steps.halt) as interrupt:
             result = training.run(interrupt)
     except Exception as error:
         return _failed(error)
     finally:
         training.close()
     if result is None:
-        return interrupts.INTERRUPTED
+        return signals.INTERRUPTED
     say(certificate.printed(result))
     say(outcome.described(result, directory.path))
     return 0 if result["feasible"] else 1
-
-
-def _keep_data(config: Config) -> None:
-    """Leaves a data set on disk for the next run; this one has it in memory."""
-    from trainer.datasets import prepare
-
-    try:
-        prepare.keep(config.dataset, config.data_dir)
-    except ValueError as error:
-        progress.say(f"the next run prepares its data again: {error}", stream=sys.stderr)
 
 
 def _refused(error: ValueError) -> int:
     """Says what the user should mend; nothing was begun."""
     # Whatever a message quotes, it stays readable.
     message = re.sub(r"\S{500,}", lambda word: f"{word[0][:100]}... ({len(word[0])} characters)", str(error))
-    progress.say(f"error: {message}", stream=sys.stderr)
+    console.say(f"error: {message}", stream=sys.stderr)
     return MISTAKE
 
 
 def _failed(error: Exception) -> int:
     """Prints what went wrong in one line; what nobody foresaw keeps its traceback."""
-    from trainer import failures
+    from .runtime import errors
 
-    message = failures.described(error)
+    message = errors.described(error)
     if message is None:
         raise error
-    progress.say(f"error: {message}", stream=sys.stderr)
+    console.say(f"error: {message}", stream=sys.stderr)
     return 1
 
 

@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from trainer import certificate, devices, experiment, failures, loop, naming, recovery, rundir, steps, summaries
-from trainer.batches import Source
-from trainer.checkpoints import Checkpoints, read_weights
-from trainer.experiment import Experiment
-from trainer.interrupts import Interrupt
-from trainer.progress import Progress, say
-from trainer.quantities import number
-from trainer.recovery import Spikes
-from trainer.steps import Chunk
+from . import experiment
+from .data.batches import Source
+from .engine import divergence, loop, train_step
+from .engine.divergence import Spikes
+from .engine.train_step import Chunk
+from .experiment import Experiment
+from .reporting import certificate, tensorboard
+from .reporting.console import Progress, say
+from .reporting.quantities import number
+from .runtime import errors, replicas
+from .runtime.signals import Interrupt
+from .settings import naming
+from .storage import run_directory
+from .storage.checkpoints import Checkpoints, read_weights
 
 
 class Session:
@@ -27,12 +32,12 @@ class Session:
       directory: where the run is kept.
     """
 
-    def __init__(self, built: Experiment, directory: rundir.RunDirectory):
+    def __init__(self, built: Experiment, directory: run_directory.RunDirectory):
         self._experiment = built
         self._directory = directory
         self._state = built.state
         self._checkpoints: Checkpoints
-        self._summaries = summaries.Summaries(directory.path, built.targets, log=say)
+        self._summaries = tensorboard.Summaries(directory.path, built.targets, log=say)
         self._report = Progress(built.timeline.total_steps)
         self._start = 0
         self._mark = 0, 0.0
@@ -76,7 +81,7 @@ class Session:
             self._summaries.rewind(back)
         if step is None:
             config = self._experiment.config
-            settings = summaries.readable(rundir.as_flags(config.identity()))
+            settings = tensorboard.readable(run_directory.as_flags(config.identity()))
             # Several rules have a constraint each; one column tells such runs from those of a single rule.
             settings["constraint"] = "+".join(rule.constraint for rule in config.rules)
             # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
@@ -102,7 +107,7 @@ class Session:
             )
         if step is not None:
             return
-        certificate_file = self._directory.path / rundir.CERTIFICATE
+        certificate_file = self._directory.path / run_directory.CERTIFICATE
         if saved is not None or certificate_file.exists():
             what = f"{certificate_file} says that this run ended" if saved is None else f"this run saved step {saved:,}"
             raise ValueError(
@@ -183,7 +188,7 @@ class Session:
     def _summarise(self, step: int, chunk: Chunk) -> int | None:
         # Read at once: each operation on a variable takes a tenth of a step of the smallest network.
         totals = self._state.totals.numpy()
-        means, count = steps.means(totals), int(self._state.nonfinite.numpy()[0])
+        means, count = train_step.means(totals), int(self._state.nonfinite.numpy()[0])
         values: dict[str, float] = {
             "loss": means["loss"],
             "accuracy": means["accuracy"],
@@ -210,7 +215,7 @@ class Session:
         totals = self._state.totals.numpy()
         recent = self._taken + totals - self._shown
         self._taken, self._shown = np.zeros(5), totals
-        means = steps.means(recent)
+        means = train_step.means(recent)
         return f"train loss {means['loss']:.4f}  accuracy {means['accuracy']:.4f}  " if recent[-1] > 0 else ""
 
     def _steps_per_second(self, step: int) -> float:
@@ -267,9 +272,9 @@ class Session:
           failures.NonFiniteError: that is not wanted, or did not help.
         """
         state = self._state
-        end = recovery.end_of(self._experiment.config, step, self._checkpoints.steps(), self._returns, spike)
+        end = divergence.end_of(self._experiment.config, step, self._checkpoints.steps(), self._returns, spike)
         if end is not None:
-            raise failures.NonFiniteError(end)
+            raise errors.NonFiniteError(end)
         dropped = int(state.dropped.numpy())
         good = self._checkpoints.restore()
         assert good is not None, "a checkpoint is saved before the first step"
@@ -331,7 +336,7 @@ class Session:
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
         evaluation = self._judged("test", built.test_source)
         of_best = evaluation if best_step == step else self._evaluation_of_best()
-        if not (self._directory.path / rundir.CERTIFICATE).exists():
+        if not (self._directory.path / run_directory.CERTIFICATE).exists():
             tested = {f"test/{name}": value for name, value in evaluation.items()}
             tested |= {f"test/best/{name}": value for name, value in (of_best or {}).items()}
             self._summaries.scalars("eval", step, tested)
@@ -348,14 +353,14 @@ class Session:
             },
             "replicas": {
                 "count": built.strategy.num_replicas_in_sync,
-                "identical": devices.copies_equal(built.model.variables),
+                "identical": replicas.copies_equal(built.model.variables),
             },
         }
         self._summaries.end(step, document["feasible"])
         self._summaries.close()
         text = json.dumps(document, indent=2, allow_nan=False)
         self._directory.check_held()
-        rundir.write_atomically(self._directory.path / rundir.CERTIFICATE, text + "\n")
+        run_directory.write_atomically(self._directory.path / run_directory.CERTIFICATE, text + "\n")
         return document
 
 

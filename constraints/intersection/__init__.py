@@ -1,0 +1,1 @@
+"""The nearest point that several sets share."""

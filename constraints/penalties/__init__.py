@@ -1,0 +1,1 @@
+"""Penalties, applied as proximal maps: one a file, named as its key in the registry."""

@@ -1,0 +1,125 @@
+"""Projections that begin where they ended the last time: the same results, wherever that was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from constraints import numerics
+from tests.support import oracles, tiny_experiment
+from tests.support.cases import CASES, DTYPES, Case, close, weights
+from tests.support.suites import of_each_kind
+from trainer.settings.config import RuleSettings, ScheduleSettings
+
+CARRYING = [case for case in CASES if case.constraint.carried]
+# Past the sizes up to which products are taken in float64, and counting does not pay.
+SHAPES = [(9,), (60, 40), (150, 120), (20_000,)]
+# In each way of running it, the one of these in which the most is carried is enough for the fast suite.
+WALKS = [
+    pytest.param(shape, jit, marks=[] if shape == ((20_000,) if jit else (150, 120)) else pytest.mark.slow)
+    for shape in SHAPES
+    for jit in (False, True)
+]
+
+every_case = pytest.mark.parametrize("case", CARRYING, ids=str)
+
+
+def zeros(case: Case, w: np.ndarray) -> tf.Tensor:
+    return tf.zeros([case.constraint.carried, case.constraint.num_groups(tf.TensorShape(w.shape))])
+
+
+def test_there_are_such_sets():
+    assert {case.name for case in CARRYING} == {"l1ball", "simplex", "topk", "l1topk"}
+
+
+def test_other_sets_carry_nothing_and_hand_on_what_they_are_given():
+    for case in CASES:
+        if case not in CARRYING:
+            w, carried = tf.constant(weights(case, "float32", (12, 8))), tf.constant([[7.0]])
+            p, after = case.constraint.continued(w, carried)
+            assert (oracles.bits(p) == oracles.bits(case.constraint.projected(w))).all()
+            assert after is carried
+
+
+@pytest.mark.parametrize("case", of_each_kind(CARRYING), ids=str)
+@pytest.mark.parametrize(("shape", "jit"), WALKS)
+def test_a_walk_is_projected_as_if_each_step_were_the_first(case, shape, jit):
+    w = weights(case, "float32", shape)
+    rng, carried, some = np.random.default_rng(1), zeros(case, w), False
+    project = tf.function(case.constraint.continued, autograph=False, jit_compile=jit)
+    for step in range(8):
+        p, carried = project(tf.constant(w), carried)
+        assert np.isfinite(carried).all()
+        some |= bool(np.any(carried))
+        if jit:
+            close(case, p, case.constraint.projected(w).numpy().astype(np.float64), "float32", ulps=1.0)
+        else:
+            assert (oracles.bits(p) == oracles.bits(case.constraint.projected(w))).all()
+        # Small steps, a large one, and back into the set.
+        size = {4: 1.0, 6: 0.0}.get(step, 1e-3)
+        w = (p.numpy() * (0.5 if step == 5 else 1.0) + size * rng.standard_normal(shape)).astype(np.float32)
+    # XLA selects without counting.
+    assert some == (w.size > (1 << 14 if case.name == "topk" else numerics.FEW) and not (jit and case.name == "topk"))
+
+
+@every_case
+@pytest.mark.parametrize("start", [1e30, -1e30, 1e-45, -0.3, 0.7, float(np.float32(3.4e38))])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_any_finite_numbers_will_do(case, start, scale):
+    w = weights(case, "float32", (150, 120), scale)
+    p, after = case.constraint.continued(w, zeros(case, w) + start)
+    assert np.isfinite(after).all()
+    expected = case.constraint.projected(w).numpy()
+    close(case, p, expected.astype(np.float64), "float32", ulps=1.0)
+    assert oracles.violation(case.name, p, **case.arguments) <= oracles.violation(case.name, expected, **case.arguments)
+    again, _ = case.constraint.continued(p, after)
+    assert (oracles.bits(again) == oracles.bits(p)).all()
+
+
+@every_case
+def test_groups_that_are_not_finite_spoil_nothing_that_is_carried(case):
+    w = weights(case, "float32", (150, 120))
+    expected, carried = case.constraint.continued(w, zeros(case, w))
+    spoilt = w.copy()
+    spoilt[3, 5], spoilt[4, 7] = np.nan, np.inf
+    p, after = case.constraint.continued(spoilt, carried)
+    assert np.isfinite(after).all()
+    assert (oracles.bits(p.numpy()[:, 5]) == oracles.bits(spoilt[:, 5])).all()
+    good = [column for column in range(w.shape[1]) if column not in (5, 7)]
+    assert (oracles.bits(p.numpy()[:, good]) == oracles.bits(expected.numpy()[:, good])).all()
+    mended, _ = case.constraint.continued(w, after)
+    assert (oracles.bits(mended) == oracles.bits(expected)).all()
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "float32"])
+def test_other_types_carry_nothing(case, dtype):
+    w = weights(case, dtype, (60, 40))
+    p, after = case.constraint.continued(w, zeros(case, w))
+    assert (oracles.bits(p) == oracles.bits(case.constraint.projected(w))).all()
+    assert not after.numpy().any()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_training_carries_on_each_replica_whatever_the_chunks(replicas):
+    """Ten steps at once, and one by one, with a bound that moves."""
+    bound = ScheduleSettings("linear", {"initial": 1.0, "final": 0.2, "begin": "0", "end": "100%"})
+    built = tiny_experiment.parts(RuleSettings("l1ball", {"max_value": bound}), hidden_units=(70, 8), replicas=replicas)
+    (first, second, _) = built.targets
+    assert first.carried is not None
+    assert second.carried is not None
+    state = built.state()
+    built.train(10)
+    whole, carried = built.state(), first.carried.numpy()
+    assert carried.any()
+    copies = built.strategy.experimental_local_results(first.carried)
+    assert len(copies) == replicas
+    assert all((copy.numpy() == carried).all() for copy in copies)
+    built.reset(state)
+    first.carried.assign(tf.zeros_like(first.carried))
+    second.carried.assign(tf.zeros_like(second.carried))
+    for _ in range(10):
+        built.train(1)
+    assert all((one == other).all() for one, other in zip(built.state(), whole, strict=True))
+    assert (first.carried.numpy() == carried).all()

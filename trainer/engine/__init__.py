@@ -1,0 +1,1 @@
+"""The training step, the projections and the loop."""

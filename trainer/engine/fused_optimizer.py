@@ -1,0 +1,254 @@
+"""The optimizer's step, taken by each replica on its own copies with TensorFlow's fused kernels.
+
+Keras's optimizer holds the state and the settings. What it does to a variable is a dozen operations, each a pass over
+the weights; a fused kernel is one. After the gradients were summed every replica computes the same, so none has to wait
+for another. An optimizer with a setting that the kernels do not know takes Keras's own step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Sequence
+
+import keras
+import tensorflow as tf
+
+from ..packages import constraints
+
+# Settings that the fused steps follow. Every other one has to have its default.
+_KNOWN = {"name", "learning_rate", "weight_decay", "momentum", "nesterov", "beta_1", "beta_2", "epsilon"}
+
+# Keras for TensorFlow overrides these to sum gradients over replicas and to wait for them; the originals do not.
+_ACROSS_REPLICAS = (
+    "_apply_weight_decay",
+    "_backend_update_step",
+    "_backend_increment_gradient_accumulators",
+    "_overwrite_model_variables_with_average_value",
+)
+_KINDS = {kind.__name__: kind for kind in keras.optimizers.Optimizer.__mro__}
+_LOCAL = type(
+    "Local", (_KINDS["TFOptimizer"],), {name: vars(_KINDS["BaseOptimizer"])[name] for name in _ACROSS_REPLICAS}
+)
+
+
+class Updates:
+    """Applies summed gradients to the variables of one optimizer.
+
+    Args:
+      optimizer: built on `variables`.
+      variables: trainable variables, in the order the optimizer was built with.
+
+    Raises:
+      ValueError: the optimizer's class overrides `apply`, whose gradients are already summed here.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
+        if type(optimizer).apply is not keras.optimizers.Optimizer.apply:
+            raise ValueError(
+                f"{type(optimizer).__name__} overrides `apply`, which a compiled step cannot call on each replica; "
+                "give an optimizer that overrides `update_step` only, such as the one it wraps."
+            )
+        self._optimizer = optimizer
+        self._variables = list(variables)
+        # Of the very classes whose formula the kernels are, not of what derives from them.
+        fused = {
+            keras.optimizers.SGD: self._momentum,
+            keras.optimizers.Adam: self._adam,
+            keras.optimizers.AdamW: self._adam,
+        }.get(type(optimizer))
+        self._fused = fused if _is_plain(optimizer) and all(map(_is_usual, self._variables)) else None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether `apply` can leave a step out."""
+        return self._fused is not None
+
+    def rate(self, step: tf.Tensor) -> tf.Tensor:
+        """The learning rate that a step uses: a float32 scalar.
+
+        Args:
+          step: the step's number, an int64 scalar; only a schedule depends on it.
+        """
+        rate = self._optimizer._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(step)
+        elif callable(rate):
+            rate = rate()
+        return tf.cast(tf.convert_to_tensor(rate), tf.float32)
+
+    def apply(self, gradients: Sequence[tf.Tensor | None], finite: tf.Tensor | None = None) -> None:
+        """Makes one step and counts it; to be called in a replica.
+
+        Args:
+          gradients: one of each variable, summed over all replicas; None where a variable has none.
+          finite: a bool scalar; where it is false, the step is only counted, and all else stays as it is. For XLA,
+            which is faster without a condition, and only for optimizers that are `conditional`.
+        """
+        step = tf.convert_to_tensor(self._optimizer.iterations)
+        rate = tf.convert_to_tensor(self._optimizer.learning_rate)
+        pairs = [
+            (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
+        ]
+        if finite is not None:
+            rate = tf.where(finite, rate, tf.zeros_like(rate))
+            pairs = [(place, tf.where(finite, gradient, tf.zeros_like(gradient))) for place, gradient in pairs]
+        if self._fused is None:
+            self._as_keras(pairs)
+        else:
+            self._decay(pairs, rate)
+            self._fused(pairs, rate, step, finite)
+        self.count()
+
+    def count(self) -> None:
+        """Counts a step, made or left out."""
+        # The counter's own copy: Keras's way would have replicas wait for each other, which a condition cannot.
+        one = tf.ones([], tf.int64)
+        tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer._iterations), value=one)
+
+    def _as_keras(self, pairs: list[tuple[int, tf.Tensor]]) -> None:
+        """What `optimizer.apply` does, except that it neither sums the gradients again nor counts the step."""
+        optimizer = self._optimizer
+        variables = [self._variables[place] for place, _ in pairs]
+        gradients, variables = optimizer._overwrite_variables_directly_with_gradients(
+            [gradient for _, gradient in pairs], variables
+        )
+        if not gradients:
+            return
+        if optimizer.loss_scale_factor is not None:
+            gradients = [gradient / optimizer.loss_scale_factor for gradient in gradients]
+        with _on_this_replica(optimizer):
+            optimizer._backend_apply_gradients(gradients, [variable.value for variable in variables])
+        for variable in variables:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+
+    def _decay(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor) -> None:
+        """Decoupled weight decay: weights shrink towards zero by themselves, whatever their gradient."""
+        if self._optimizer.weight_decay is None:
+            return
+        for place, gradient in pairs:
+            variable = self._variables[place]
+            # Keras looks for excluded names in those of TensorFlow's variables.
+            if self._optimizer._use_weight_decay(variable.value):
+                share = tf.cast(rate * self._optimizer.weight_decay, gradient.dtype)
+                variable.assign(tf.convert_to_tensor(variable) * (1.0 - share))
+
+    def _momentum(
+        self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor, finite: tf.Tensor | None
+    ) -> None:
+        del step
+        optimizer = self._optimizer
+        for place, gradient in pairs:
+            own = _handle(self._variables[place])
+            lr = tf.cast(rate, gradient.dtype)
+            if not optimizer.momentum:
+                tf.raw_ops.ResourceApplyGradientDescent(var=own, alpha=lr, delta=gradient)
+                continue
+            accum, momentum = _handle(optimizer.momentums[place]), _share(optimizer.momentum, gradient.dtype, finite)
+            if finite is None:
+                tf.raw_ops.ResourceApplyKerasMomentum(
+                    var=own,
+                    accum=accum,
+                    lr=lr,
+                    grad=gradient,
+                    momentum=momentum,
+                    use_nesterov=optimizer.nesterov,
+                )
+                continue
+            # The kernel's formula: it adds the momentum to the weights in any case.
+            kept = tf.raw_ops.ReadVariableOp(resource=accum, dtype=gradient.dtype) * momentum - lr * gradient
+            tf.raw_ops.AssignVariableOp(resource=accum, value=kept)
+            moved = momentum * kept - lr * gradient if optimizer.nesterov else kept
+            tf.raw_ops.AssignAddVariableOp(resource=own, value=tf.cast(finite, gradient.dtype) * moved)
+
+    def _adam(
+        self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor, step: tf.Tensor, finite: tf.Tensor | None
+    ) -> None:
+        optimizer = self._optimizer
+        count = tf.cast(step + 1, tf.float32)
+        first, second = tf.pow(optimizer.beta_1, count), tf.pow(optimizer.beta_2, count)
+        for place, gradient in pairs:
+            variable, dtype = self._variables[place], gradient.dtype
+            tf.raw_ops.ResourceApplyAdam(
+                var=_handle(variable),
+                m=_handle(optimizer._momentums[place]),
+                v=_handle(optimizer._velocities[place]),
+                beta1_power=tf.cast(first, dtype),
+                beta2_power=tf.cast(second, dtype),
+                lr=tf.cast(rate, dtype),
+                beta1=_share(optimizer.beta_1, dtype, finite),
+                beta2=_share(optimizer.beta_2, dtype, finite),
+                epsilon=tf.constant(optimizer.epsilon, dtype),
+                grad=gradient,
+            )
+
+
+def _share(kept: float, dtype: tf.DType, finite: tf.Tensor | None) -> tf.Tensor:
+    """The share of a running mean that a step keeps: all of it where the step is left out."""
+    share = tf.constant(kept, dtype)
+    return share if finite is None else tf.where(finite, share, tf.ones_like(share))
+
+
+def _is_plain(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether every setting that the fused steps do not know has its default."""
+    arguments = inspect.signature(type(optimizer).__init__).parameters.values()
+    defaults = {one.name: one.default for one in arguments if one.default is not one.empty and one.name not in _KNOWN}
+    return all(getattr(optimizer, name, default) == default for name, default in defaults.items())
+
+
+def _is_usual(variable: keras.Variable) -> bool:
+    """Whether a step does no more to a variable than the fused kernels do, and in the type they were checked with."""
+    special = variable.constraint is not None or getattr(variable, "overwrite_with_gradient", False)
+    return variable.dtype == "float32" and not special
+
+
+@contextlib.contextmanager
+def _on_this_replica(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Has the optimizer act on the calling replica's copies alone, for gradients that are equal on all."""
+    kind = type(optimizer)
+    # Python's method resolution puts the originals after the optimizer's own methods and before those of TensorFlow.
+    object.__setattr__(optimizer, "__class__", type(kind.__name__, (kind, _LOCAL), {}))
+    try:
+        yield
+    finally:
+        object.__setattr__(optimizer, "__class__", kind)
+
+
+def _handle(variable: keras.Variable) -> tf.Tensor:
+    """The resource of the calling replica's own copy."""
+    return variable.value.handle
+
+
+def roughly_finite(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A number that is finite only if all gradients are: their sum, as products with ones, which are the fastest pass.
+
+    Args:
+      gradients: floats of any shapes.
+
+    Returns:
+      float32 scalar; inf or NaN also where the sum of finite gradients overflows.
+    """
+    sums = []
+    for gradient in gradients:
+        if gradient.shape.rank >= 2:
+            matrix = tf.reshape(gradient, [-1, gradient.shape[-1]])
+            gradient = tf.linalg.matvec(matrix, tf.ones([matrix.shape[1]], matrix.dtype))
+        sums.append(tf.cast(tf.reduce_sum(gradient), tf.float32))
+    return tf.add_n(sums)
+
+
+def all_finite(sums: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether every number is finite: a bool scalar.
+
+    Args:
+      sums: float32 [n], `roughly_finite` of the gradients among them.
+      gradients: floats of any shapes.
+    """
+    surely = tf.math.is_finite(tf.reduce_sum(sums))
+
+    def closely() -> tf.Tensor:
+        finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in (sums[:-1], *gradients)]
+        return tf.reduce_all(finite)
+
+    return tf.cond(surely, lambda: surely, constraints.numerics.rarely(closely))

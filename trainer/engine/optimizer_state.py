@@ -1,0 +1,102 @@
+"""What becomes of the optimizer's state of weights that a projection moved.
+
+- keep: nothing. The optimizer goes on as if the step it chose had been taken.
+- mask: the momentum of weights that are now exactly zero is zeroed, so that it does not push them out again.
+- reset: all of the optimizer's state of weights that were moved is zeroed.
+- tangent: the momentum goes through the derivative of the projection, which leaves what runs along the set and takes
+  off what leads out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..packages import constraints
+from ..rules.target import Target
+
+# Lists of an optimizer that are the weights themselves, or their average over steps.
+_NO_SLOTS = ("_trainable_variables", "_model_variables_moving_average")
+
+
+class Slots:
+    """The variables an optimizer keeps beside each of the model's.
+
+    Args:
+      optimizer: built on `variables`.
+      variables: the model's trainable variables, in the order the optimizer was built with.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
+        self._places = {id(variable): place for place, variable in enumerate(variables)}
+        self._kinds: dict[str, list[keras.Variable | None]] = {}
+        # Keras keeps a list for each kind, `momentums` or `_velocities`, in the order of the variables.
+        for name, kept in vars(optimizer).items():
+            if name not in _NO_SLOTS and isinstance(kept, list) and _are_slots(kept, variables):
+                self._kinds[name.strip("_")] = kept
+
+    def momentums(self, variable: keras.Variable) -> list[keras.Variable]:
+        """The running mean of the variable's gradients or steps, if the optimizer keeps one."""
+        return self._of(variable, [name for name in self._kinds if name.startswith("momentum")])
+
+    def all(self, variable: keras.Variable) -> list[keras.Variable]:
+        """Everything the optimizer keeps for the variable."""
+        return self._of(variable, list(self._kinds))
+
+    def update(
+        self,
+        target: Target,
+        constraint: constraints.Constraint,
+        before: tf.Tensor,
+        after: tf.Tensor,
+        rate: tf.Tensor | float,
+    ) -> None:
+        """Does what the target's rule says after a projection.
+
+        Args:
+          target: whose weights were projected.
+          constraint: its set at this step.
+          before: the weights, joined, as the optimizer left them.
+          after: the weights projected.
+          rate: share of the way that was taken.
+        """
+        if target.optimizer_state == "keep":
+            return
+        chosen = self.all if target.optimizer_state == "reset" else self.momentums
+        kinds = [chosen(variable) for variable in target.variables]
+        for slots in zip(*kinds, strict=True):
+            joined = target.join.join([tf.convert_to_tensor(slot) for slot in slots])
+            updated = _updated(target.optimizer_state, joined, constraint, before, after, rate)
+            for slot, value in zip(slots, target.join.split(updated), strict=True):
+                slot.assign(value)
+
+    def _of(self, variable: keras.Variable, kinds: Sequence[str]) -> list[keras.Variable]:
+        slots = [self._kinds[kind][self._places[id(variable)]] for kind in kinds]
+        return [slot for slot in slots if slot is not None]
+
+
+def _are_slots(kept: list[Any], variables: Sequence[keras.Variable]) -> bool:
+    """Whether a list holds, for each variable, another of its shape, or None where the optimizer needs none."""
+    return len(kept) == len(variables) and all(
+        slot is None or (isinstance(slot, keras.Variable) and slot.shape == variable.shape)
+        for slot, variable in zip(kept, variables, strict=True)
+    )
+
+
+def _updated(
+    state: str,
+    slot: tf.Tensor,
+    constraint: constraints.Constraint,
+    before: tf.Tensor,
+    after: tf.Tensor,
+    rate: tf.Tensor | float,
+) -> tf.Tensor:
+    if state == "mask":
+        return tf.where(tf.equal(after, 0), tf.zeros_like(slot), slot)
+    if state == "reset":
+        return tf.where(tf.equal(after, before), slot, tf.zeros_like(slot))
+    along = constraint.pull(before, slot)
+    return slot + tf.cast(rate, slot.dtype) * (along - slot)

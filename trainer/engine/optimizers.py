@@ -1,0 +1,79 @@
+"""The optimizer, and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from ..packages import constraints
+from ..rules.matching import build_schedule
+from ..settings.config import Config, ScheduleSettings
+from ..settings.timeline import Timeline
+
+
+class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that one of this project's schedules sets, in the form a Keras optimizer reads.
+
+    Args:
+      schedule: a function of the step.
+    """
+
+    def __init__(self, schedule: Callable[[tf.Tensor], tf.Tensor]):
+        self.schedule = schedule
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.schedule(tf.convert_to_tensor(step)), tf.float32)
+
+    def get_config(self) -> dict:
+        """The arguments; only a schedule that knows how to write itself down can be saved."""
+        return {"schedule": self.schedule}
+
+
+def build(config: Config, timeline: Timeline) -> keras.optimizers.Optimizer:
+    """Makes the optimizer; call it under the strategy's scope.
+
+    Gradients are clipped by the step, not here: the optimizer would clip each replica's share before they are summed.
+    """
+    rate = ScheduledRate(learning_rate(config, timeline))
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=config.momentum)
+    if config.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, momentum=config.momentum)
+    if config.optimizer == "adamw":
+        decay = 0.004 if config.weight_decay is None else config.weight_decay
+        return keras.optimizers.AdamW(rate, weight_decay=decay)
+    return keras.optimizers.Adam(rate)
+
+
+def learning_rate(config: Config, timeline: Timeline) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Makes the learning rate's schedule: a linear warm-up, then the chosen schedule to the end of the run.
+
+    Raises:
+      ValueError: a final rate without a schedule, a schedule out of its range, or a warm-up as long as the run.
+    """
+    warmup = timeline.step(config.warmup, "--warmup")
+    if warmup >= timeline.total_steps:
+        raise ValueError(
+            f"--warmup={config.warmup} ({warmup} steps) leaves nothing of the run's {timeline.total_steps} steps; "
+            "shorten it."
+        )
+    name = config.learning_rate_schedule
+    if name == "constant":
+        if config.final_learning_rate is not None:
+            raise ValueError(
+                f"--final_learning_rate={config.final_learning_rate} needs a schedule; "
+                "add --learning_rate_schedule=cosine."
+            )
+        schedule = constraints.schedules.constant(config.learning_rate)
+    else:
+        final = config.final_learning_rate
+        if final is None:
+            final = config.learning_rate / 100 if name == "exponential" else 0.0
+        options = {"initial": config.learning_rate, "final": final, "begin": str(warmup)}
+        try:
+            schedule = build_schedule(ScheduleSettings(name, options), timeline)
+        except ValueError as error:
+            raise ValueError(f"--learning_rate_schedule={name}: {error}") from None
+    return constraints.schedules.with_warmup(schedule, warmup) if warmup else schedule

@@ -1,0 +1,1 @@
+"""What a run shows: TensorBoard, the console, the certificate."""

@@ -1,0 +1,51 @@
+"""The last lines of a run: what came out, where it lies, and how to look at it."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import shutil
+import sys
+from typing import Any
+
+from ..storage import run_directory
+from . import certificate as reporting
+
+
+def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
+    """Accuracy on the test split, zeros, verdict, and the command that opens TensorBoard.
+
+    Args:
+      certificate: the content of `certificate.json`.
+      directory: the run directory.
+
+    Returns:
+      Four lines.
+    """
+    evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
+    of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
+    if not certificate["feasible"]:
+        held = f"NOT FEASIBLE: {reporting.broken(certificate)}"
+    elif any(entry["feasible"] for entry in certificate["variables"]):
+        held = "every rule holds"
+    else:
+        held = "no rule to judge, as neither a penalty nor a rule that has ended has a verdict"
+    sparsity = certificate["sparsity"]
+    zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
+    chosen = f"best checkpoint, step {best['step']:,}: validation accuracy {best['accuracy']:.4f}"
+    return "\n".join(
+        [
+            f"step {step:,}: {held}{zeros}",
+            f"the last weights: test accuracy {evaluation['accuracy']:.4f}",
+            f"{chosen}, test accuracy {of_best}",
+            f"{directory / run_directory.CERTIFICATE} says more, and TensorBoard shows the run: "
+            f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
+        ]
+    )
+
+
+def _tensorboard() -> str:
+    """TensorBoard as it is called from here: by its name where that is this environment's own, else by its path."""
+    own = pathlib.Path(sys.executable).with_name("tensorboard")
+    found = shutil.which("tensorboard")
+    return "tensorboard" if found is not None and pathlib.Path(found) == own else shlex.quote(str(own))

@@ -1,0 +1,1 @@
+"""Rules: which variables and which groups of weights obey which constraint."""

@@ -1,0 +1,1 @@
+"""The process: replicas, signals, errors, a quiet import of TensorFlow."""

@@ -1,0 +1,370 @@
+"""The command line: the only file that defines or reads flags.
+
+Flags are made of what is declared elsewhere: the fields of `Config`, each constraint's hyperparameters, each model's
+keyword options.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from absl import flags
+
+from ..packages import constraints, models
+from ..runtime import user_files
+from . import flag_files, flag_types, rules
+from . import help_text as helptext
+from .config import OPTIMIZER_STATES, Config, RuleSettings, ScheduleSettings
+
+# Flags of a single rule that are no hyperparameter of a constraint, with the texts for --help.
+RULE_FLAGS: dict[str, tuple[type, str]] = {
+    "constraint": (
+        list,
+        f"Set the weights are kept in, or several with commas for what they have in common: "
+        f"{', '.join(constraints.REGISTRY)}.",
+    ),
+    "variables": (
+        list,
+        "Patterns over variable paths, such as 'hidden_*/kernel' (default: every kernel and embedding).",
+    ),
+    "layer_type": (list, "Classes of layers whose variables are meant, such as Dense,Conv2D (default: all)."),
+    "group": (str, f"Weights that share one norm: {', '.join(constraints.GROUPINGS)}, or axes such as 0,1."),
+    "with_bias": (bool, "Whether a unit's bias belongs to its kernel's group (default: false)."),
+    "spread": (str, "How --sparsity is spread over layers: uniform, or erk for less in small ones."),
+    "project_every": (int, "Project every so many steps, and after the last (default: 1)."),
+    "rate": (float, "Share of the way to the projection taken each time, in (0, 1] (default: 1)."),
+    "optimizer_state": (
+        str,
+        f"What becomes of the optimizer's state of projected weights: {', '.join(OPTIMIZER_STATES)} (default: keep).",
+    ),
+    "pattern_from": (str, "Run directory whose newest checkpoint tells mask which weights are zero."),
+}
+SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
+    "schedule": (str, f"How the constraint's value changes: {', '.join(constraints.schedules.SCHEDULES)}."),
+    "initial_value": (float, "Value at --begin; the constraint's own flag (--max_value, ...) is the value at --end."),
+    "begin": (str, "Where the schedule begins: a step, 10% or 3ep (default: 0)."),
+    "end": (str, "Where the schedule ends: a step, 80% or 30ep (default: 100%)."),
+    "power": (float, "Exponent of the polynomial schedule (default: 3)."),
+    "boundaries": (list, "Where the piecewise schedule changes: 10%,50%."),
+    "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
+}
+
+# Old names of flags that still work.
+RENAMED = {"eval_split": "validation_split"}
+# What libraries say is no part of a run, so that `flags.txt` leaves it out.
+VERBOSITY = "verbosity"
+OTHER_FLAGS: dict[str, tuple[type, str]] = {
+    "rules": (str, "TOML file of several rules, in place of the flags of one."),
+    VERBOSITY: (int, "What TensorFlow and TFDS say: 0 for information, 1 for debugging (default: warnings alone)."),
+}
+
+# A learning rate has no flags for the values of a piecewise schedule.
+_RATE_SCHEDULES = tuple(name for name in constraints.schedules.SCHEDULES if name != "piecewise")
+
+
+def define(flag_values: flags.FlagValues) -> None:
+    """Defines every flag of the program; nothing where they are defined already."""
+    if "constraint" in flag_values:
+        return
+    for field in dataclasses.fields(Config):
+        if "help" in field.metadata:
+            kind = _element_type(typing.get_type_hints(Config)[field.name])
+            _define(field.name, kind, field.default, _help(field), flag_values)
+    for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
+        _define(name, kind, None, text, flag_values)
+    for name, (kind, text) in OTHER_FLAGS.items():
+        if name not in flag_values:
+            _define(name, kind, None, text, flag_values)
+    for old, new in RENAMED.items():
+        # Filed under another module, so that --help shows the new name alone.
+        flags.DEFINE_alias(old, new, flag_values, module_name=f"{__name__}.renamed")
+    for name, takers in _hyperparameters().items():
+        texts: dict[str, list[str]] = {}
+        for constraint, field in takers:
+            help_text = field.metadata.get("help") or field.metadata["option"]
+            texts.setdefault(f"{help_text} (default: {_written(field.default)})", []).append(constraint)
+        text = " ".join(f"{', '.join(names)}: {words}" for words, names in texts.items())
+        _define(name, float if "help" in takers[0][1].metadata else list, None, text, flag_values)
+    for name, options in _model_options().items():
+        defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in options)
+        _define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values)
+
+
+def parse(arguments: Iterable[str]) -> flags.FlagValues:
+    """Reads a command line.
+
+    Args:
+      arguments: the command line, without the program's name.
+
+    Returns:
+      Flags of their own: a second command in one process knows nothing of the first.
+
+    Raises:
+      ValueError: a word that is no flag, a value of the wrong type, or a flag file that cannot be read.
+    """
+    flag_values = flags.FlagValues()
+    define(flag_values)
+    expanded = flag_files.expand(arguments)
+    for argument in expanded:
+        name, equals, text = argument.partition("=")
+        user_files.check_text(text if equals else argument, name if equals else "the word")
+    try:
+        _, *words = flag_values(["", *expanded])
+    except flags.Error as error:
+        raise ValueError(flag_types.told(error, _own_names())) from None
+    if words:
+        raise ValueError(f"{user_files.shown(words[0])} is not a flag; write --name=value.")
+    return flag_values
+
+
+def verbosity(flag_values: flags.FlagValues) -> int:
+    """How much TensorFlow and TFDS narrate, as absl counts: 0 for information, -1 for warnings alone."""
+    return -1 if flag_values[VERBOSITY].value is None else flag_values[VERBOSITY].value
+
+
+def help_asked(arguments: Sequence[str]) -> str | None:
+    """The text for `--help`, `--help=GROUP`, `--helpshort` or `--helpfull`; None where the command line has none.
+
+    Raises:
+      ValueError: there is no such group.
+    """
+    for argument in arguments:
+        if argument == "--":
+            break
+        name, _, group = argument.partition("=")
+        if name in helptext.ASKING:
+            flag_values = flags.FlagValues()
+            define(flag_values)
+            texts = {name: (flag_values[name].help, flag_values[name].default) for name in flag_values}
+            of_rules = [*RULE_FLAGS, "rules", *_hyperparameters()]
+            groups = helptext.groups(_model_options(), of_rules, SCHEDULE_FLAGS)
+            return helptext.page(name, group, groups, texts)
+    return None
+
+
+def config(flag_values: flags.FlagValues) -> Config:
+    """Reads the flags.
+
+    Returns:
+      The settings of the run.
+
+    Raises:
+      ValueError: an unknown name, a value out of range, or a flag that the chosen constraint, schedule or model does
+        not take; the message names the flag and the alternatives.
+    """
+    given = {name: flag_values[name].value for name in flag_values if flag_values[name].value is not None}
+    for name, value in given.items():
+        # A line of `flags.txt` would not give it back.
+        if isinstance(value, str) and value != value.strip():
+            raise ValueError(f"--{name}={user_files.shown(value)!r} begins or ends with a space; write it without.")
+    hints = typing.get_type_hints(Config)
+    values = {}
+    for field in dataclasses.fields(Config):
+        if "help" in field.metadata and field.name in given:
+            values[field.name] = _converted(field.name, given[field.name], hints[field.name])
+    _known("model", values["model"], models.REGISTRY)
+    _known("learning_rate_schedule", values["learning_rate_schedule"], _RATE_SCHEDULES)
+    return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
+
+
+def as_flagfile(flag_values: flags.FlagValues, **overrides: Any) -> str:
+    """The flags of this run, one a line, so that `--flagfile` makes the same run again."""
+    lines = []
+    for name in sorted(_own_names()):
+        value = overrides.get(name, flag_values[name].value)
+        if value is None or name in ("overwrite", "dry_run"):
+            continue
+        if isinstance(value, bool):
+            lines.append(f"--{'' if value else 'no'}{name}")
+        else:
+            lines.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+    return "\n".join(lines) + "\n"
+
+
+def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
+    single = [*RULE_FLAGS, *SCHEDULE_FLAGS, *_hyperparameters()]
+    if "rules" in given:
+        both = [f"--{name}" for name in single if name in given]
+        if both:
+            raise ValueError(
+                f"--rules={given['rules']} and {', '.join(both)} both describe rules; move the flags into the file."
+            )
+        return rules.load(given["rules"])
+    names = given.get("constraint", ["none"])
+    if not any(names):
+        raise ValueError(f"--constraint is empty; leave it out, or choose from {', '.join(constraints.REGISTRY)}.")
+    for name in names:
+        _known("constraint", name, constraints.REGISTRY)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"--constraint={','.join(names)} names {min(twice)} twice; name each set once.")
+    own = rules.fields_of(names)
+    for flag, takers in _hyperparameters().items():
+        if flag in given and flag not in own:
+            raise ValueError(
+                f"--{flag}={_written(given[flag])} means nothing to --constraint={','.join(names)}, which takes "
+                f"{', '.join(f'--{field}' for field in own) or 'no value'}; "
+                f"--{flag} belongs to {', '.join(taker for taker, _ in takers)}."
+            )
+    # Defaults are written down too: what a run computed must not change with a default.
+    values: dict[str, Any] = {}
+    for flag, field in own.items():
+        value = given.get(flag, field.default)
+        values[flag] = value if "help" in field.metadata else _converted(flag, value, tuple[int, ...])
+    extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
+    if "schedule" in given:
+        scheduled = rules.scheduled_field(names)
+        options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
+        if "values" in options:
+            options["values"] = [_number("values", value) for value in options["values"]]
+        if "initial_value" in given:
+            if not math.isfinite(given["initial_value"]):
+                raise ValueError(f"--initial_value={given['initial_value']} must be a finite number.")
+            options["initial"] = given["initial_value"]
+        # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
+        final = given.get(scheduled) if given["schedule"] == "piecewise" else values.get(scheduled)
+        values[scheduled] = _schedule_settings(given["schedule"], options, scheduled, final)
+    elif extra:
+        raise ValueError(
+            f"--{extra[0]}={_written(given[extra[0]])} needs a schedule; add --schedule=cosine, or leave it out."
+        )
+    rule = {flag: given[flag] for flag in RULE_FLAGS if flag in given and flag != "constraint"}
+    for flag in ("variables", "layer_type"):
+        if flag in given and not any(given[flag]):
+            raise ValueError(f"--{flag} is empty; leave the flag out for its default, or name some.")
+        rule[flag] = tuple(rule.get(flag, ()))
+    if "group" in rule and rule["group"] not in constraints.GROUPINGS:
+        rule["group"] = _axes(rule["group"])
+    return (RuleSettings(constraint=",".join(names), values=values, **rule),)
+
+
+def _axes(text: str) -> str | tuple[int, ...]:
+    """The axes that `--group` names, or the text itself, which is then unknown."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        return text
+
+
+def _schedule_settings(name: str, options: dict[str, Any], field: str, final: float | None) -> ScheduleSettings:
+    """Checks a schedule given by flags and names what is wrong in the flags' own words."""
+    _known("schedule", name, constraints.schedules.SCHEDULES)
+    words = {"initial": "initial_value", "final": field, "value": field}
+    if final is not None:
+        options["value" if name == "constant" else "final"] = final
+    try:
+        return rules.schedule_settings({"schedule": name, **options})
+    except rules.MissingOptionError as error:
+        raise ValueError(f"--schedule={name} needs --{words.get(error.option, error.option)}.") from None
+    except rules.UnknownOptionError as error:
+        flag = words.get(error.option, error.option)
+        takes = ", ".join(f"--{words.get(option, option)}" for option in error.taken)
+        raise ValueError(f"--{flag} means nothing to --schedule={name}, which takes {takes}.") from None
+
+
+def _chosen_model_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    chosen = {}
+    for flag, takers in _model_options().items():
+        kinds = {taker: kind for taker, kind, _ in takers}
+        if flag not in given:
+            if model in kinds:
+                chosen[flag] = next(default for taker, _, default in takers if taker == model)
+            continue
+        if model not in kinds:
+            own = [
+                f"--{name}" for name, others in _model_options().items() if model in {taker for taker, _, _ in others}
+            ]
+            raise ValueError(
+                f"--{flag}={_written(given[flag])} means nothing to --model={model}, which takes "
+                f"{', '.join(own) or 'no option'}; --{flag} belongs to {', '.join(kinds)}."
+            )
+        hint = tuple[int, ...] if kinds[model] is list else kinds[model]
+        chosen[flag] = _converted(flag, given[flag], hint)
+    return chosen
+
+
+def _hyperparameters() -> dict[str, list[tuple[str, dataclasses.Field]]]:
+    """Hyperparameter -> the constraints that take it."""
+    takers: dict[str, list[tuple[str, dataclasses.Field]]] = {}
+    for name, constraint in constraints.REGISTRY.items():
+        for field in (*constraint.hyperparameters(), *constraint.options()):
+            takers.setdefault(field.name, []).append((name, field))
+    return takers
+
+
+def _model_options() -> dict[str, list[tuple[str, type, Any]]]:
+    """Option -> the models that take it, with its type and default there."""
+    takers: dict[str, list[tuple[str, type, Any]]] = {}
+    for model, build in models.REGISTRY.items():
+        hints = typing.get_type_hints(build)
+        for name, parameter in inspect.signature(build).parameters.items():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                takers.setdefault(name, []).append((model, _element_type(hints[name]), parameter.default))
+    return takers
+
+
+def _own_names() -> set[str]:
+    settings = {field.name for field in dataclasses.fields(Config) if "help" in field.metadata}
+    return settings | {*RULE_FLAGS, *SCHEDULE_FLAGS, "rules"} | _hyperparameters().keys() | _model_options().keys()
+
+
+def _define(name: str, kind: type, default: Any, text: str, flag_values: flags.FlagValues) -> None:
+    if kind is bool:
+        flag = flags.BooleanFlag(name, default, text)
+        flag.parser = flag_types.Truth()
+        flags.DEFINE_flag(flag, flag_values, module_name=__name__)
+        return
+    parsers = {int: flag_types.Whole, float: flag_types.Number, list: flags.ListParser}
+    serializer = flags.CsvListSerializer(",") if kind is list else flags.ArgumentSerializer()
+    flags.DEFINE(
+        parsers.get(kind, flags.ArgumentParser)(), name, default, text, flag_values, serializer, module_name=__name__
+    )
+
+
+def _element_type(hint: Any) -> type:
+    """`int | None` -> int, `tuple[int, ...]` -> list."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(argument for argument in typing.get_args(hint) if argument is not types.NoneType)
+    return list if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
+
+
+def _converted(name: str, value: Any, hint: Any) -> Any:
+    if _element_type(hint) is not list:
+        return value
+    try:
+        return tuple(int(part) for part in value)
+    except ValueError:
+        raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
+
+
+def _number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--{flag}: {text} is not a number; write numbers with commas, such as 4,2,1.") from None
+
+
+def _known(flag: str, name: str, registry: typing.Iterable[str]) -> None:
+    choices = list(registry)
+    if name not in choices:
+        close = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(f"--{flag}={name} is not known; {hint}choose from {', '.join(choices)}.")
+
+
+def _help(field: dataclasses.Field) -> str:
+    registries: dict[str, typing.Iterable[str]] = {"model": models.REGISTRY, "learning_rate_schedule": _RATE_SCHEDULES}
+    choices = field.metadata.get("choices") or registries.get(field.name)
+    return f"{field.metadata['help']} One of {', '.join(choices)}." if choices else field.metadata["help"]
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,343 @@
+"""Saves and restores everything a run needs to go on as if it had never stopped.
+
+A checkpoint is a directory `step-00000450` that appears under its name only when it is complete: written beside under
+another name, synced, checksummed in a manifest, renamed. The directory listing is the only record of what there is, so
+there is no state file to be lost or to point elsewhere; a checkpoint whose checksums do not hold is passed over, and so
+is one of another run. Symbolic links are not followed. Values that are not finite are neither saved nor restored.
+
+The folder `best` holds the weights of the best evaluation, with its score in the manifest. A run may go back to its
+newest checkpoint, so the best one up to that step stays until there is a newer checkpoint.
+
+A save has two parts. Training waits while the values are handed to the system; a compiled function does that in some
+milliseconds, as `tf.train.Checkpoint` alone goes through the whole network in Python each time. Until they are on the
+disk under the checkpoint's name, which takes as long as the disk does, training may go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..runtime import errors, replicas
+from . import checkpoint_folders, files, manifest
+from .background import Background
+
+
+class Progress(tf.train.Checkpoint):
+    """What a run knows beside weights and optimizer state.
+
+    Attributes:
+      totals: float64 [5], see `trainer.engine.train_step.Chunk`.
+      nonfinite: int64 [2], see `trainer.engine.train_step.Chunk`.
+      dropped: int64, batches left out after going back to an earlier step.
+      best: float64 [3]: accuracy, loss and step of the best evaluation so far.
+      waited: int64, evaluations since then.
+      recent: float64, see `trainer.engine.divergence`.
+      jit: int64, whether XLA compiles the step: 1 or 0, and -1 while that is undecided.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            totals=tf.Variable(tf.zeros([5], tf.float64), trainable=False),
+            nonfinite=tf.Variable(tf.zeros([2], tf.int64), trainable=False),
+            dropped=tf.Variable(tf.zeros([], tf.int64), trainable=False),
+            best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),
+            waited=tf.Variable(tf.zeros([], tf.int64), trainable=False),
+            recent=tf.Variable(tf.zeros([], tf.float64), trainable=False),
+            jit=tf.Variable(-tf.ones([], tf.int64), trainable=False),
+        )
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      directory: their folder; created by the first save.
+      model: the network; its dropout seeds are saved too.
+      optimizer: built; its `iterations` is the step.
+      progress: the rest of the state.
+      keep: how many of the newest checkpoints stay.
+      log: told of every checkpoint that is passed over.
+      rules: what rules remember, see `trainer.rules.target`.
+      run: tells this run's checkpoints from those of another; "" where it does not matter.
+      saved: told of the step of each new checkpoint, in another thread.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        progress: Progress,
+        keep: int = 3,
+        log: Callable[[str], None] = print,
+        rules: Sequence[tf.Variable] = (),
+        run: str = "",
+        saved: Callable[[int], None] = lambda step: None,
+    ):
+        # tf.train.Checkpoint leaves seed generators out, and with them the state of dropout.
+        seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
+        self._state = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, progress=progress, seeds=seeds, rules=list(rules)
+        )
+        variables = [*model.variables, *optimizer.variables]
+        self._floats = [variable for variable in variables if tf.as_dtype(variable.dtype).is_floating]
+        self._values = tf.function(self._written, autograph=False)
+        self._optimizer = optimizer
+        self._progress = progress
+        self._directory = directory
+        self._best = directory / "best"
+        self._keep = keep
+        self._log = log
+        self._run = run
+        self._saved = saved
+        # Checkpoints of this very state's past; others of the same step may hold what was taken back since.
+        self._own: set[pathlib.Path] = set()
+        self._background = Background("checkpoint")
+
+    def save(self, wait: bool = True) -> pathlib.Path:
+        """Writes a checkpoint of the present step and deletes those too many.
+
+        Args:
+          wait: until it is on the disk; otherwise the next call here, or `look`, raises what became of it.
+
+        Returns:
+          The folder that the checkpoint is in, or will be.
+
+        Raises:
+          failures.NonFiniteError: the state holds NaN or infinity; nothing was written, the earlier checkpoints stay.
+          OSError: the disk refused this save or the one before; the earlier checkpoints stay, and nothing of it.
+        """
+
+        def tidy(now: int) -> None:
+            steps = checkpoint_folders.steps(self._directory)
+            # Later steps than this are those that `restore` passed over; they must not take the place of good ones.
+            kept = [step for step in steps if step <= now][: self._keep]
+            for step in steps:
+                if step not in kept:
+                    checkpoint_folders.delete(checkpoint_folders.path(self._directory, step))
+            self._tidy_best(now)
+            self._saved(now)
+
+        return self._save(self._directory, tidy, wait)
+
+    def save_best(self, wait: bool = True) -> pathlib.Path:
+        """Writes the present state as the best so far, in the folder `best`; all else as `save`."""
+        accuracy, loss, _ = self._progress.best.numpy().tolist()
+        return self._save(self._best, self._tidy_best, wait, (accuracy, loss))
+
+    def return_best(self, step: int) -> None:
+        """Makes the best so far what is left of it at a step that the run went back to, and says what is lost.
+
+        Later ones go, as their steps were taken back. Where the best is gone or damaged, the newest one before it is
+        the best; where there is none, the next evaluation is.
+
+        Args:
+          step: that was restored; -1 where the run begins again.
+        """
+        self.wait()
+        accuracy, _, best = self._progress.best.numpy().tolist()
+        path = checkpoint_folders.path(self._best, int(best))
+        problem = manifest.problem(path, int(best), self._run) if accuracy >= 0.0 else None
+        for found in checkpoint_folders.steps(self._best):
+            if found > step or (problem is None and found != best):
+                checkpoint_folders.delete(checkpoint_folders.path(self._best, found))
+        if problem is None:
+            self._own.add(path)
+            return
+        remaining = [found for found in checkpoint_folders.steps(self._best) if found < best]
+        scores = [(found, self._score(found)) for found in remaining]
+        found, score = next(((found, score) for found, score in scores if score is not None), (0, None))
+        self._progress.best.assign([-1.0, float("inf"), 0.0] if score is None else [*score, found])
+        left = "the next evaluation" if score is None else f"step {found:,}"
+        self._log(f"the best weights, of step {int(best):,}, are lost: {problem}; the best is now that of {left}")
+
+    def look(self) -> None:
+        """Raises what a save that nobody waits for has raised."""
+        self._background.look()
+
+    def wait(self) -> None:
+        """Waits until what was saved is on the disk, and raises what `save` raises."""
+        self._background.wait()
+
+    def close(self) -> None:
+        """Waits for a save under way; nothing can be saved afterwards."""
+        self._background.close()
+
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, newest first."""
+        self.wait()
+        return checkpoint_folders.steps(self._directory)
+
+    def restore(self) -> int | None:
+        """Restores the newest checkpoint that is whole.
+
+        Returns:
+          Its step; None when there is no checkpoint at all.
+
+        Raises:
+          ValueError: there are checkpoints, but none is whole.
+          OSError: the disk refused a save that was under way.
+        """
+        self.wait()
+        for folder in (self._directory, self._best):
+            checkpoint_folders.clean(folder)
+        steps = self.steps()
+        for step in steps:
+            path = checkpoint_folders.path(self._directory, step)
+            problem = manifest.problem(path, step, self._run) or self._read(path, step)
+            if problem is None:
+                self._own = {path}
+                return step
+            self._log(f"checkpoint {path.name} is passed over: {problem}")
+        if steps:
+            raise ValueError(
+                f"none of the checkpoints in {self._directory} is whole; restore one from a backup, "
+                "or add --overwrite to begin again."
+            )
+        return None
+
+    def _step(self) -> int:
+        return int(self._optimizer.iterations.numpy())
+
+    def _read(self, path: pathlib.Path, step: int) -> str | None:
+        try:
+            with files.plain(path) as readable:
+                self._state.read(str(readable / manifest.PREFIX)).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            return f"it does not fit this run: {str(error).splitlines()[0]}"
+        if self._step() != step:
+            return f"it holds step {self._step()}"
+        bad = self._nonfinite()
+        return f"{bad} holds NaN or infinity" if bad else None
+
+    def _nonfinite(self) -> str | None:
+        """The path of a weight or of a part of the optimizer's state that is not finite; None when all are."""
+        for variable in self._floats:
+            if not all(np.isfinite(_value(copy)).all() for copy in replicas.copies(variable)):
+                return variable.path
+        return None
+
+    def _score(self, step: int) -> manifest.Score | None:
+        path = checkpoint_folders.path(self._best, step)
+        return manifest.score(path) if manifest.problem(path, step, self._run) is None else None
+
+    def _tidy_best(self, now: int) -> None:
+        """Deletes all of the best but the newest, and the newest that a return to the newest checkpoint leaves."""
+        newest = next((step for step in checkpoint_folders.steps(self._directory) if step <= now), -1)
+        best = checkpoint_folders.steps(self._best)
+        kept = {next((step for step in best if step <= bound), None) for bound in (now, newest)}
+        for step in best:
+            if step not in kept:
+                checkpoint_folders.delete(checkpoint_folders.path(self._best, step))
+
+    def _save(
+        self,
+        folder: pathlib.Path,
+        tidy: Callable[[int], None],
+        wait: bool,
+        score: manifest.Score | None = None,
+    ) -> pathlib.Path:
+        self.wait()
+        step = self._step()
+        final = checkpoint_folders.path(folder, step)
+        if final in self._own and manifest.problem(final, step, self._run) is None:
+            tidy(step)
+            return final
+        if bad := self._nonfinite():
+            raise errors.NonFiniteError(
+                f"step {step} is not saved: {bad} holds NaN or infinity, which a checkpoint would only pass on; "
+                "earlier checkpoints stay as they are. Lower --learning_rate, or bound the gradient with --clip_norm."
+            )
+        unfinished = folder / f"unfinished-{step:08d}"
+        # Not with its parents: where the run directory is gone, a new one in its place would not be a run.
+        self._directory.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        checkpoint_folders.remove(unfinished)
+        unfinished.mkdir()
+        with _or_nothing(unfinished):
+            self._write(unfinished / manifest.PREFIX)
+
+        def finish() -> None:
+            with _or_nothing(unfinished):
+                self._finish(unfinished, final, step, score)
+            self._own.add(final)
+            tidy(step)
+
+        self._background.begin(finish)
+        if wait:
+            self.wait()
+        return final
+
+    def _write(self, prefix: pathlib.Path) -> None:
+        """Hands the values to the system."""
+        self._values(tf.constant(str(prefix)))
+
+    def _written(self, prefix: tf.Tensor) -> tf.Tensor:
+        # By its whole name, as what lies on a device of another name would have a file of its own.
+        near = tf.DeviceSpec.from_string(replicas.copies(self._optimizer.iterations)[0].device)
+        with tf.device(near.replace(device_type="CPU", device_index=0)):
+            return self._state.write(prefix)
+
+    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int, score: manifest.Score | None) -> None:
+        """Makes a checkpoint of the files that were written: on the disk, with checksums and its name."""
+        manifest.complete(unfinished, step, self._run, score)
+        if os.path.lexists(final):
+            checkpoint_folders.delete(final)
+        os.rename(unfinished, final)
+        manifest.sync(final.parent)
+
+
+def _value(copy: tf.Variable) -> np.ndarray:
+    # Several times as fast as the variable's own way, and there are hundreds of them.
+    return tf.raw_ops.ReadVariableOp(resource=copy.handle, dtype=copy.dtype).numpy()
+
+
+@contextlib.contextmanager
+def _or_nothing(unfinished: pathlib.Path) -> Iterator[None]:
+    """Leaves nothing of a folder that could not be written, and raises OSError where the system refused."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        checkpoint_folders.remove(unfinished)
+        raise OSError(0, errors.reason(error), str(unfinished)) from None
+    except BaseException:
+        checkpoint_folders.remove(unfinished)
+        raise
+
+
+def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
+    """Reads a network's weights from the newest checkpoint of a run that is whole.
+
+    Args:
+      folder: the run's checkpoints.
+      model: a network of the kind that the run trained.
+      name: what asked for it, for messages.
+
+    Raises:
+      ValueError: there is no such checkpoint, or it is of another network.
+    """
+    try:
+        whole = [
+            step
+            for step in checkpoint_folders.steps(folder)
+            if manifest.problem(checkpoint_folders.path(folder, step), step) is None
+        ]
+    except OSError as error:
+        raise ValueError(f"{name}: {folder} cannot be read: {error.strerror}; give the directory of a run.") from None
+    if not whole:
+        raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
+    path = checkpoint_folders.path(folder, whole[0])
+    try:
+        with files.plain(path) as readable:
+            status = tf.train.Checkpoint(model=model).read(str(readable / manifest.PREFIX)).expect_partial()
+            status.assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name}: {path} holds another network than --model makes here: {reason}") from None

@@ -1,0 +1,354 @@
+"""The run directory: who may write into it, which run it holds, and the two files that say so.
+
+`flags.txt` makes the run again, `run.json` says what ran where. Nothing is created before the whole experiment has been
+built, and a directory that holds anything but a run is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import socket
+import stat
+import time
+from typing import Any
+
+from ..settings.config import Config
+from . import files
+
+CHECKPOINTS = "checkpoints"
+CERTIFICATE = "certificate.json"
+FLAGS = "flags.txt"
+LOCK = ".lock"
+RUN = "run.json"
+SAVED = "saved.json"
+EVENTS = ("eval", "train")
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, SAVED, *EVENTS})
+FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
+# Attempts at the lock, a tenth of a second apart: a command that only looks whether it is taken holds it for a moment.
+LOCK_ATTEMPTS = 5
+# What `flock` answers on a file system without locks, as Lustre and some NFS are.
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+# Flags that a refusal lists; more of them are another run, not a slip.
+MOST_DIFFERENCES = 10
+
+
+class RunDirectory:
+    """The directory of one run.
+
+    Args:
+      config: the settings; they name the directory and say whether an earlier run may be continued or deleted.
+
+    Attributes:
+      path: the directory.
+      exclusive: whether a second run would be noticed; False after `open` where the file system has no locks.
+    """
+
+    def __init__(self, config: Config):
+        self.path = pathlib.Path(config.directory())
+        self.exclusive = True
+        self._config = config
+        self._lock: int | None = None
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    def check(self) -> bool:
+        """Decides, without writing anything, what this command may do here.
+
+        Returns:
+          True when an earlier run is to be continued, False when a new one begins.
+
+        Raises:
+          ValueError: the directory cannot be used; the message says why and how to go on.
+        """
+        _check_writable(self.path)
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return self._fresh()
+        names = {entry.name.removesuffix(".new") for entry in self.path.iterdir()}
+        # Folders called train and eval hold a data set as often as a run; these three say which.
+        foreign = sorted(names - OWN if names & {FLAGS, LOCK, RUN} else names)
+        if foreign:
+            raise ValueError(
+                f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
+                "choose an empty or a new directory."
+            )
+        if self._lock is None and not self._config.dry_run:
+            # Building the experiment can take minutes, so a directory that is taken is refused before it.
+            self._refuse_taken()
+        if self._config.overwrite:
+            return False
+        self._refuse_strange()
+        record = self._record()
+        if record is None:
+            return self._fresh()
+        difference = _difference(record["settings"], self._config)
+        if difference:
+            raise ValueError(
+                f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
+                f"Continue it with --flagfile={shlex.quote(str(self.path / FLAGS))}, choose another --run_dir, or add "
+                "--overwrite to delete it."
+            )
+        if self._config.resume == "never":
+            raise ValueError(
+                f"--run_dir={self.path} holds this run already and --resume=never forbids to continue it; "
+                "choose another --run_dir, or add --overwrite to delete it."
+            )
+        return True
+
+    def open(self, flagfile: str, facts: dict[str, Any]) -> bool:
+        """Takes the directory: creates it, locks it, and writes the two files of a new run.
+
+        Args:
+          flagfile: content of `flags.txt`.
+          facts: what `run.json` says beside the settings: versions, devices.
+
+        Returns:
+          True when an earlier run is continued.
+
+        Raises:
+          ValueError: the directory cannot be written, or another process is training in it.
+        """
+        # Before anything is created, and again when no other process can change what is decided on.
+        self.check()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            resumed = self.check()
+            if not resumed:
+                # The record goes first: a deletion that is cut short must not leave what looks like a run to continue.
+                for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != RUN):
+                    if entry.name != LOCK:
+                        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                write_atomically(self.path / FLAGS, flagfile)
+                record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
+                write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
+            for leftover in self.path.glob("*.new"):
+                leftover.unlink()
+        except OSError as error:
+            self.close()
+            raise ValueError(
+                f"--run_dir={self.path} cannot be written: {error.strerror or error}; "
+                "choose a directory on a writable disk."
+            ) from None
+        except ValueError:
+            self.close()
+            raise
+        return resumed
+
+    def identity(self) -> str:
+        """Tells this run from any that computes something else; what is saved for the one is no use to the other."""
+        settings = files.document(self.path / RUN)["settings"]
+        return f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
+
+    def note_saved(self, step: int) -> None:
+        """Writes down that there is a checkpoint of a step, so that its loss is noticed."""
+        write_atomically(self.path / SAVED, json.dumps({"step": step}) + "\n")
+
+    def saved(self) -> int | None:
+        """The step of the newest checkpoint that the run saved; None where no such note is readable."""
+        try:
+            step = files.document(self.path / SAVED)["step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return step if isinstance(step, int) else None
+
+    def check_held(self) -> None:
+        """Raises OSError when the directory is no longer the one that `open` took: deleted, moved or replaced."""
+        assert self._lock is not None
+        try:
+            same = os.path.samestat(os.fstat(self._lock), os.lstat(self.path / LOCK))
+        except OSError:
+            same = False
+        if not same:
+            raise OSError(
+                errno.ENOENT, "it or its .lock was deleted, moved or replaced while the run went on", str(self.path)
+            )
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _fresh(self) -> bool:
+        if self._config.resume == "must":
+            raise ValueError(f"--run_dir={self.path} holds no run to continue; drop --resume=must to begin one.")
+        return False
+
+    def _record(self) -> dict[str, Any] | None:
+        try:
+            record = files.document(self.path / RUN)
+            if not isinstance(record["settings"], dict):
+                raise TypeError
+            return record
+        except FileNotFoundError:
+            # Stopped before its settings were written: nothing was trained.
+            if any((self.path / name).exists() for name in OWN - {FLAGS, LOCK}):
+                raise ValueError(
+                    f"{self.path / RUN} is missing; add --overwrite to delete what is left of the run."
+                ) from None
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
+            ) from None
+
+    def _refuse_strange(self) -> None:
+        """Refuses a link, which would lead out of the directory, and a pipe or the like in place of what a run made."""
+        # What lies inside a checkpoint damages that checkpoint alone, which `trainer.storage.checkpoints` sees.
+        inside = [entry for name in EVENTS for entry in self.path.glob(f"{name}/*")]
+        for entry in [*self.path.iterdir(), *inside, *self.path.glob(f"{CHECKPOINTS}/best")]:
+            name = str(entry.relative_to(self.path))
+            try:
+                mode = entry.lstat().st_mode
+            except FileNotFoundError:
+                # A run under way, which a dry run may look at, replaces its files.
+                continue
+            if stat.S_ISLNK(mode):
+                raise ValueError(
+                    f"--run_dir={self.path}: {name} is a symbolic link, and a run follows none "
+                    "out of its directory; put what it points to in its place, or add --overwrite to begin again."
+                )
+            if name in FOLDERS and not stat.S_ISDIR(mode):
+                expected = "folder"
+            elif (name in OWN or "tfevents" in name) and name not in FOLDERS and not stat.S_ISREG(mode):
+                expected = "file"
+            else:
+                continue
+            raise ValueError(
+                f"--run_dir={self.path}: {name} is not a {expected}; move it away, or add --overwrite to begin again."
+            )
+
+    def _refuse_taken(self) -> None:
+        try:
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            # There is none, or it is a link or a folder, which `open` says.
+            return
+        try:
+            self._lock_or_refuse(lock)
+        finally:
+            os.close(lock)
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            self.exclusive = self._lock_or_refuse(lock)
+            os.truncate(lock, 0)
+            os.write(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode())
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def _lock_or_refuse(self, lock: int) -> bool:
+        """Takes the lock; False where the file system has none."""
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                # The system drops the lock with the process, however it ends, so a killed run never blocks the next.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == LOCK_ATTEMPTS:
+                    holder = os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
+                    raise ValueError(
+                        f"--run_dir={self.path} is being trained in by {holder}; wait for it, or choose another."
+                    ) from None
+                time.sleep(0.1)
+            except OSError as error:
+                if error.errno in NO_LOCKS:
+                    return False
+                raise
+        return True
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    new = path.with_name(path.name + ".new")
+    try:
+        # Made anew, so that neither a link nor a pipe of that name is written through.
+        new.unlink(missing_ok=True)
+        with open(new, "x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+
+
+def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings in the words of the command line: one entry a flag, rules told apart by their number."""
+    flags = {name: value for name, value in settings.items() if name not in ("rules", "model_options")}
+    flags |= settings["model_options"]
+    for number, rule in enumerate(settings["rules"], start=1):
+        prefix = f"rule {number}: " if len(settings["rules"]) > 1 else ""
+        for name, value in rule.items():
+            if name != "values":
+                flags[prefix + name] = value
+        several = sum(isinstance(value, dict) for value in rule["values"].values()) > 1
+        for field, value in rule["values"].items():
+            if isinstance(value, dict):
+                # Flags know one schedule; only a file of rules can have more, and theirs must not hide each other.
+                own = f"{prefix}{field}: " if several else prefix
+                words = {"initial": "initial_value", "final": field, "value": field}
+                flags[own + "schedule"] = value["name"]
+                flags |= {own + words.get(option, option): part for option, part in value["options"].items()}
+            else:
+                flags[prefix + field] = value
+    return flags
+
+
+def _difference(settings: dict[str, Any], config: Config) -> str:
+    try:
+        before, now = as_flags(settings), as_flags(config.identity())
+        shown = {name: (_shown(before.get(name)), _shown(now.get(name))) for name in sorted(before.keys() | now.keys())}
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return "its settings are not readable by this version"
+    lines = [
+        f"{'' if ': ' in name else '--'}{name}: {there} there, {here} here"
+        for name, (there, here) in shown.items()
+        if there != here
+    ]
+    more = [f"and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
+    return "\n  ".join(lines[:MOST_DIFFERENCES] + more)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == []:
+        return "not set"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _check_writable(path: pathlib.Path) -> None:
+    if problem := files.problem_of_name(path):
+        raise ValueError(f"--run_dir={str(path)!r} cannot be used: {problem}; choose another name.")
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:
+        # Too long, a loop of links, a NUL: no directory can have that name.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"--run_dir={str(path)!r} cannot be a directory: {reason}; choose another name.") from None
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--run_dir={path} is a file; choose a directory.")
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(f"--run_dir={path} lies under {existing}, which is a file; choose another directory.")
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        raise ValueError(f"--run_dir={path} cannot be written: {existing} is read-only; choose another directory.")
