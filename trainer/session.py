@@ -19,8 +19,8 @@ from .reporting.console import Progress, say
 from .reporting.quantities import number
 from .runtime import errors, replicas
 from .runtime.signals import Interrupt
-from .settings import naming
-from .storage import run_directory
+from .settings import differences, naming
+from .storage import files, run_directory
 from .storage.checkpoints import Checkpoints, read_weights
 
 
@@ -81,7 +81,7 @@ class Session:
             self._summaries.rewind(back)
         if step is None:
             config = self._experiment.config
-            settings = tensorboard.readable(run_directory.as_flags(config.identity()))
+            settings = tensorboard.readable(differences.as_flags(config.identity()))
             # Several rules have a constraint each; one column tells such runs from those of a single rule.
             settings["constraint"] = "+".join(rule.constraint for rule in config.rules)
             # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
@@ -360,7 +360,7 @@ class Session:
         self._summaries.close()
         text = json.dumps(document, indent=2, allow_nan=False)
         self._directory.check_held()
-        run_directory.write_atomically(self._directory.path / run_directory.CERTIFICATE, text + "\n")
+        files.write_atomically(self._directory.path / run_directory.CERTIFICATE, text + "\n")
         return document
 
 

@@ -66,14 +66,14 @@ POINTS = {
     "in the first chunk": point("trainer.engine.train_step:Steps.train", 1, "after"),
 }
 AT_THE_END = {
-    "before the certificate": point("trainer.storage.run_directory:write_atomically", about="certificate"),
+    "before the certificate": point("trainer.storage.files:write_atomically", about="certificate"),
     "before the certificate gets its name": point("os:replace", about="certificate"),
-    "after the certificate": point("trainer.storage.run_directory:write_atomically", when="after", about="certificate"),
+    "after the certificate": point("trainer.storage.files:write_atomically", when="after", about="certificate"),
 }
 AT_THE_START = {
-    "before the settings": point("trainer.storage.run_directory:write_atomically", about="run.json"),
+    "before the settings": point("trainer.storage.files:write_atomically", about="run.json"),
     "before the settings get their name": point("os:replace", about="run.json"),
-    "after the settings": point("trainer.storage.run_directory:write_atomically", when="after", about="run.json"),
+    "after the settings": point("trainer.storage.files:write_atomically", when="after", about="run.json"),
     "before the first summary": point("trainer.reporting.tensorboard:Summaries.begin"),
     "before the best is saved": point(f"{CHECKPOINTS}:Checkpoints.save_best"),
     "while the best is saved": point("os:rename", about="best/unfinished-"),

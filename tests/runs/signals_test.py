@@ -46,7 +46,7 @@ STARTING = {
     "as flags are defined": "trainer.settings.flags:define",
     "as the network is built": "trainer.experiment:build",
     "as the directory is taken": "trainer.storage.run_directory:RunDirectory.open",
-    "as settings are written": "trainer.storage.run_directory:write_atomically",
+    "as settings are written": "trainer.storage.files:write_atomically",
     "as summaries begin": "trainer.reporting.tensorboard:Summaries.begin",
 }
 

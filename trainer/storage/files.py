@@ -1,4 +1,4 @@
-"""Reads the files of a run directory, whatever lies in their place: a pipe, a device, a link, gigabytes or noise."""
+"""Reads the files of a run directory, whatever lies in their place, and writes them whole or not at all."""
 
 from __future__ import annotations
 
@@ -97,3 +97,20 @@ def problem_of_name(path: pathlib.Path) -> str | None:
     if is_pattern(path) and not _OPEN_FOLDERS.is_dir():
         return "TensorFlow takes it for a pattern on this system, because of one of the characters * ? [ \\"
     return None
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    new = path.with_name(path.name + ".new")
+    try:
+        # Made anew, so that neither a link nor a pipe of that name is written through.
+        new.unlink(missing_ok=True)
+        with open(new, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise

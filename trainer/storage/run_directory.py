@@ -6,7 +6,6 @@ built, and a directory that holds anything but a run is never touched.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -20,6 +19,7 @@ import stat
 import time
 from typing import Any
 
+from ..settings import differences
 from ..settings.config import Config
 from . import files
 
@@ -36,8 +36,6 @@ FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
 LOCK_ATTEMPTS = 5
 # What `flock` answers on a file system without locks, as Lustre and some NFS are.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
-# Flags that a refusal lists; more of them are another run, not a slip.
-MOST_DIFFERENCES = 10
 
 
 class RunDirectory:
@@ -91,7 +89,7 @@ class RunDirectory:
         record = self._record()
         if record is None:
             return self._fresh()
-        difference = _difference(record["settings"], self._config)
+        difference = differences.described(record["settings"], self._config)
         if difference:
             raise ValueError(
                 f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
@@ -129,9 +127,9 @@ class RunDirectory:
                 for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != RUN):
                     if entry.name != LOCK:
                         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-                write_atomically(self.path / FLAGS, flagfile)
+                files.write_atomically(self.path / FLAGS, flagfile)
                 record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
-                write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
+                files.write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
             for leftover in self.path.glob("*.new"):
                 leftover.unlink()
         except OSError as error:
@@ -152,7 +150,7 @@ class RunDirectory:
 
     def note_saved(self, step: int) -> None:
         """Writes down that there is a checkpoint of a step, so that its loss is noticed."""
-        write_atomically(self.path / SAVED, json.dumps({"step": step}) + "\n")
+        files.write_atomically(self.path / SAVED, json.dumps({"step": step}) + "\n")
 
     def saved(self) -> int | None:
         """The step of the newest checkpoint that the run saved; None where no such note is readable."""
@@ -270,66 +268,6 @@ class RunDirectory:
                     return False
                 raise
         return True
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    new = path.with_name(path.name + ".new")
-    try:
-        # Made anew, so that neither a link nor a pipe of that name is written through.
-        new.unlink(missing_ok=True)
-        with open(new, "x") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
-
-
-def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings in the words of the command line: one entry a flag, rules told apart by their number."""
-    flags = {name: value for name, value in settings.items() if name not in ("rules", "model_options")}
-    flags |= settings["model_options"]
-    for number, rule in enumerate(settings["rules"], start=1):
-        prefix = f"rule {number}: " if len(settings["rules"]) > 1 else ""
-        for name, value in rule.items():
-            if name != "values":
-                flags[prefix + name] = value
-        several = sum(isinstance(value, dict) for value in rule["values"].values()) > 1
-        for field, value in rule["values"].items():
-            if isinstance(value, dict):
-                # Flags know one schedule; only a file of rules can have more, and theirs must not hide each other.
-                own = f"{prefix}{field}: " if several else prefix
-                words = {"initial": "initial_value", "final": field, "value": field}
-                flags[own + "schedule"] = value["name"]
-                flags |= {own + words.get(option, option): part for option, part in value["options"].items()}
-            else:
-                flags[prefix + field] = value
-    return flags
-
-
-def _difference(settings: dict[str, Any], config: Config) -> str:
-    try:
-        before, now = as_flags(settings), as_flags(config.identity())
-        shown = {name: (_shown(before.get(name)), _shown(now.get(name))) for name in sorted(before.keys() | now.keys())}
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
-        return "its settings are not readable by this version"
-    lines = [
-        f"{'' if ': ' in name else '--'}{name}: {there} there, {here} here"
-        for name, (there, here) in shown.items()
-        if there != here
-    ]
-    more = [f"and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
-    return "\n  ".join(lines[:MOST_DIFFERENCES] + more)
-
-
-def _shown(value: Any) -> str:
-    if value is None or value == []:
-        return "not set"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _check_writable(path: pathlib.Path) -> None:

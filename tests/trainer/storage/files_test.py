@@ -85,3 +85,16 @@ def test_a_document_is_read(tmp_path):
     (tmp_path / "x.json").write_text('{"a": ["ü", 1]}')
     assert files.text(tmp_path / "x.json") == '{"a": ["ü", 1]}'
     assert files.document(tmp_path / "x.json") == {"a": ["ü", 1]}
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    files.write_atomically(file, "old")
+
+    def torn(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", torn)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(file, "new")
+    assert file.read_text() == "old"

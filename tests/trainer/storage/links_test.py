@@ -9,7 +9,7 @@ import pytest
 from tests.support import processes
 from trainer.reporting import tensorboard
 from trainer.settings.config import Config
-from trainer.storage import event_files, run_directory
+from trainer.storage import event_files, files, run_directory
 
 LINKS = [
     ".lock",
@@ -109,7 +109,7 @@ def test_a_file_is_not_written_through_what_bears_its_temporary_name(tmp_path, k
     {"link": lambda: new.symlink_to(precious), "pipe": lambda: os.mkfifo(new), "file": lambda: new.write_text("half")}[
         kind
     ]()
-    run_directory.write_atomically(tmp_path / "x.json", "content")
+    files.write_atomically(tmp_path / "x.json", "content")
     assert (tmp_path / "x.json").read_text() == "content"
     assert precious.read_text() == "mine"
     assert not os.path.lexists(new)

@@ -360,19 +360,6 @@ def test_a_refusal_gives_the_lock_back(run_of_earlier, monkeypatch):
     run.close()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / "run.json"
-    run_directory.write_atomically(file, "old")
-
-    def torn(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(run_directory.os, "fsync", torn)
-    with pytest.raises(OSError, match="No space"):
-        run_directory.write_atomically(file, "new")
-    assert file.read_text() == "old"
-
-
 STRANGE = {
     "a pipe": os.mkfifo,
     "a folder": os.mkdir,
