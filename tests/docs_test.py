@@ -1,4 +1,4 @@
-"""The pages below docs/ are true: their code runs, their commands are taken, what repeats the code equals it."""
+"""The README and the pages below docs/ are true: their code and commands run, what repeats the code equals it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import sys
 
 import pytest
 
-import trainer
 from docs import generate
 from tests.scripts_test import parsed
 from tests.support import processes
 from tests.support.processes import ROOT
 
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
+README = "../README.md"
 # Pages whose Python compiles several training steps.
 LONG = {"tutorials/own-loop.md", "tutorials/own-model.md"}
 STEPS = "20"
-# A page that is linked to and not here yet.
-PENDING = "concepts/groups.md"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -42,7 +40,7 @@ def training(page: str) -> list[list[str]]:
     return [words[1:] for words in commands(page) if words[0] == "scripts/train.sh"]
 
 
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+WITH_PYTHON = [page for page in (*PAGES, README) if blocks(page, "python")]
 WITH_TRAINING = [page for page in PAGES if training(page)]
 # Rules files that a page tells its reader to write: each `toml` block, under the name that its commands use.
 WRITTEN = {"tutorials/sparsity-ramp.md": "ramp.toml"}
@@ -73,10 +71,6 @@ def test_there_is_something_to_look_at():
 def test_python_runs(page, workplace):
     names: dict[str, object] = {"__name__": "docs"}
     for number, block in enumerate(blocks(page, "python"), start=1):
-        wanted = re.search(r"^from trainer import (.*)$", block, re.MULTILINE)
-        missing = [name for name in wanted[1].split(", ") if not hasattr(trainer, name)] if wanted else []
-        if missing:
-            pytest.skip(f"{page}, from block {number} on: waits for {', '.join(missing)} in `trainer`")
         exec(compile(block, f"{page}, block {number}", "exec"), names)
 
 
@@ -106,7 +100,7 @@ def length_of(flags: list[str]) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, README])
 def test_other_commands_name_what_exists(page):
     for words in commands(page):
         if "-m" in words and words[0].endswith("python"):
@@ -155,10 +149,24 @@ def test_docstrings_become_markdown():
 
 
 def test_links_lead_somewhere():
-    for page in PAGES:
+    for page in (*PAGES, README):
         folder = (ROOT / "docs" / page).parent
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "docs" / page).read_text()):
-            assert (folder / target).exists() or target.endswith(PENDING), f"{page}: {target}"
+            assert (folder / target).exists(), f"{page}: {target}"
+
+
+def test_the_figures_of_the_readme_are_those_of_the_pages():
+    section = (ROOT / "README.md").read_text().split("## Five figures")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("|")][2:]
+    pages = [(ROOT / "docs" / page).read_text() for page in ("benchmarks.md", "how-to-choose.md")]
+    known = set(re.findall(r"\d+(?:\.\d+)?", " ".join(pages)))
+    figures = {figure for row in rows for figure in re.findall(r"\d+\.\d+|\d{3,}", " ".join(row))}
+    assert len(figures) > 5
+    assert figures <= known
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
