@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
-
-HERE = pathlib.Path(__file__).parent
 
 project = "Constrained training"
 author = "The maintainers"
@@ -14,8 +11,6 @@ myst_enable_extensions = ["dollarmath"]
 # Headings get anchors, so that a page can link to a part of another as on a code host.
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
-# A link to the page on groups is no fault while that page is not here yet.
-suppress_warnings = [] if (HERE / "concepts" / "groups.md").exists() else ["myst.xref_missing"]
 html_theme = "furo"
 html_title = "Constrained training"
 html_copy_source = False

@@ -153,11 +153,29 @@ def imports_table() -> str:
     return "\n".join(text)
 
 
+def files_tables() -> str:
+    """What each file of code holds: a Markdown table for each folder, from the first lines of the docstrings."""
+    rooms: dict[str, list[str]] = {}
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        if docstring:
+            first = " ".join(docstring.split("\n\n")[0].split())
+            row = f"| `{path.name}` | {_text(first).replace('|', chr(92) + '|')} |"
+            rooms.setdefault(str(path.parent.relative_to(ROOT)), []).append(row)
+    tables = (
+        "\n".join([f"### {room}\n", "| file | what it holds |", "|---|---|", *rows]) for room, rows in rooms.items()
+    )
+    return "\n\n".join(tables)
+
+
 def design_page() -> str:
-    """The page of the design, with the table of imports as it is now."""
-    begin, end = "<!-- imports: begin, written by `python -m docs.generate` -->", "<!-- imports: end -->"
-    before, _, rest = (DOCS / "design.md").read_text().partition(begin)
-    return f"{before}{begin}\n\n{imports_table()}\n\n{end}{rest.partition(end)[2]}"
+    """The page of the design, with the tables of imports and of files as they are now."""
+    text = (DOCS / "design.md").read_text()
+    for name, written in (("imports", imports_table()), ("files", files_tables())):
+        begin, end = f"<!-- {name}: begin, written by `python -m docs.generate` -->", f"<!-- {name}: end -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{written}\n\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def pages() -> dict[str, str]:

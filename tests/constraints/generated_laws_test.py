@@ -299,7 +299,7 @@ def lengths(x: np.ndarray) -> np.ndarray:
 
 
 def same(stack: Stack, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[groups]: whether two results are equal to the bit; among many float32 weights, but for what README excepts."""
+    """[groups]: whether two results are equal to the bit, except as docs/concepts/feasibility.md says."""
     if stack.many:
         tiny = np.finfo(np.float32).smallest_normal
         a, b = (np.where(np.abs(x) < tiny, np.float32(0), x) for x in (a, b))

@@ -48,7 +48,7 @@ class Stack:
 
     @property
     def many(self) -> bool:
-        """Whether some sets may trade last bits for speed here; see README."""
+        """Whether some sets may trade last bits for speed here; see docs/concepts/feasibility.md."""
         return self.dtype == "float32" and self.weights * self.groups > 256
 
     def stacked(self, flat: np.ndarray) -> np.ndarray:
