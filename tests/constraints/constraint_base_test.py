@@ -149,3 +149,11 @@ def test_xla_is_noticed():
     branch = tf.function(lambda x: tf.cond(x > 0, lambda: note(x, "branch in xla"), lambda: x), jit_compile=True)
     branch(tf.constant(1.0))
     assert seen == {"eager": False, "graph": False, "xla": True, "within xla": True, "branch in xla": True}
+
+
+def test_every_hook_of_a_set_can_go_into_a_graph():
+    # A body that is a docstring alone makes AutoGraph warn the user, once in a process.
+    hooks = [hook for name, hook in vars(Constraint).items() if inspect.isfunction(hook) and not name.startswith("__")]
+    assert len(hooks) > 10
+    for hook in hooks:
+        tf.autograph.to_graph(hook)
