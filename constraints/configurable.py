@@ -28,7 +28,7 @@ class Declared(keras.constraints.Constraint):
         not tell its constraint what it is, so give `axis` where the last axis is not the unit: `axis=(0, 1)` for
         `depthwise_constraint` of DepthwiseConv2D and `axis=0` of DepthwiseConv1D, `axis=1` for `embeddings_constraint`
         of Embedding, `axis=(0, 1, 3)` for `kernel_constraint` of Conv2DTranspose. MultiHeadAttention hands one
-        constraint to kernels of both kinds; `trainer.rules.attach.attach` gives each the right axes.
+        constraint to kernels of both kinds; `trainer.attach` gives each the right axes.
     """
 
     axis: int | tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)

@@ -301,11 +301,11 @@ def _imported(path: pathlib.Path) -> Iterable[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
 
 
 def _folder(name: str) -> str:
-    """The folder of a dotted name: `trainer.data.builtin.digits` -> `trainer/datasets`."""
+    """The folder of a dotted name: `trainer.data.builtin.digits` -> `trainer/data/builtin`."""
     parts = name.split(".")
     while len(parts) > 1 and not (ROOT.joinpath(*parts)).is_dir():
         parts.pop()
