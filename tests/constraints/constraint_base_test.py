@@ -60,7 +60,7 @@ def test_every_set_is_documented_and_makes_sense_without_arguments(name):
     kind = REGISTRY[name]
     assert inspect.getdoc(kind)
     assert kind() == kind()
-    assert kind.__module__ == f"constraints.{name}"
+    assert kind.__module__ == f"constraints.{'penalties' if kind.proximal else 'sets'}.{name}"
     for field in kind.hyperparameters():
         assert field.metadata["help"].endswith(".")
         assert isinstance(getattr(kind(), field.name), int if field.metadata["integer"] else float)

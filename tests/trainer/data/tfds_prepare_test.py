@@ -163,7 +163,7 @@ def test_a_download_that_fails_is_one_error(tmp_path: Path, monkeypatch: pytest.
     )
     monkeypatch.setattr(tfds_prepare, "_reachable", lambda _: True)
     monkeypatch.setattr(tfds_prepare, "_open", lambda _, folder: builder(data_dir=folder))
-    with pytest.raises(ValueError, match=r"`mnist` cannot be prepared in .*then run .* -m trainer\.datasets mnist"):
+    with pytest.raises(ValueError, match=r"`mnist` cannot be prepared in .*then run .* -m trainer\.data mnist"):
         data.load("mnist", data_dir=tmp_path)
 
 
@@ -373,9 +373,7 @@ def test_nothing_is_left_of_a_data_set_that_is_not_kept(tmp_path: Path, monkeypa
     np.testing.assert_array_equal(kept.train.features, lent.train.features)
     assert not (tmp_path / "other").exists()
     assert not list((tmp_path / "temporary").glob("constrained-training-*"))
-    with pytest.raises(
-        ValueError, match=r"`mnist` is not prepared in .*--dry_run writes nothing; run `.*datasets mnist"
-    ):
+    with pytest.raises(ValueError, match=r"`mnist` is not prepared in .*--dry_run writes nothing; run `.*data mnist"):
         data.load("mnist", data_dir=tmp_path / "other", keep=False, fetch=False)
     tfds_prepare.keep("digits", tmp_path / "other")
     assert (tmp_path / "other" / "digits" / "1.0.0" / "dataset_info.json").is_file()
