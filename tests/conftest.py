@@ -29,6 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from tests.support.suites import REPEATS
+
+    for item in items:
+        if f"{item.path.name}::{item.name}".startswith(REPEATS):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _DATA in config.stash:
         config.stash[_DATA].cleanup()
