@@ -40,17 +40,17 @@ def _main(arguments: Sequence[str]) -> int:
     from . import experiment, session
     from .reporting import certificate, outcome
     from .reporting.console import say
-    from .settings import flags as cli
+    from .settings import flags
     from .storage import run_directory
 
     try:
-        if (text := cli.help_asked(arguments)) is not None:
+        if (text := flags.help_asked(arguments)) is not None:
             say(text, end="")
             return 0
-        flags = cli.parse(arguments)
+        given = flags.parse(arguments)
         logging.use_absl_handler()
-        logging.set_verbosity(cli.verbosity(flags))
-        config = cli.config(flags)
+        logging.set_verbosity(flags.verbosity(given))
+        config = flags.config(given)
         directory = run_directory.RunDirectory(config)
         directory.check()
         built = experiment.build(config)
@@ -62,7 +62,7 @@ def _main(arguments: Sequence[str]) -> int:
             say(experiment.rules_table(built))
             return 0
         training = session.Session(built, directory)
-        training.begin(cli.as_flagfile(flags, run_dir=str(directory.path)))
+        training.begin(flags.as_flagfile(given, run_dir=str(directory.path)))
         try:
             experiment.keep_data(config)
         except ValueError as error:

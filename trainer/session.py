@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import experiment
-from .data.batches import Source
 from .engine import divergence, loop, train_step
 from .engine.divergence import Spikes
 from .engine.train_step import Chunk
@@ -306,7 +305,7 @@ class Session:
         patience = self._experiment.config.early_stopping
         return patience is not None and int(self._state.waited.numpy()) >= patience
 
-    def _judged(self, what: str, source: Source) -> dict[str, float]:
+    def _judged(self, what: str, source: train_step.Source) -> dict[str, float]:
         return self._experiment.steps.evaluate(source, self._report.part(what, source.num_examples))
 
     def _evaluation_of_best(self) -> dict[str, float] | None:

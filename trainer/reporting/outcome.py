@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from ..storage import run_directory
-from . import certificate as reporting
+from .certificate import broken
 
 
 def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
@@ -25,7 +25,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
     if not certificate["feasible"]:
-        held = f"NOT FEASIBLE: {reporting.broken(certificate)}"
+        held = f"NOT FEASIBLE: {broken(certificate)}"
     elif any(entry["feasible"] for entry in certificate["variables"]):
         held = "every rule holds"
     else:
