@@ -125,10 +125,12 @@ def refused(folder, pid: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["manifest:sync", "manifest:fingerprint", "folders:path", "folders:delete"])
+@pytest.mark.parametrize(
+    "at", ["manifest:sync", "manifest:fingerprint", "checkpoint_folders:path", "checkpoint_folders:delete"]
+)
 def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
-    with start([sabotage.point(f"trainer.{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:
+    with start([sabotage.point(f"trainer.storage.{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:
         os.waitid(os.P_PID, first.pid, os.WSTOPPED)
         try:
             before = processes.listing(tmp_path)
