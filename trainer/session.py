@@ -19,7 +19,7 @@ from .reporting.quantities import number
 from .runtime import errors, replicas
 from .runtime.signals import Interrupt
 from .settings import differences, naming
-from .storage import files, run_directory
+from .storage import event_files, files, run_directory
 from .storage.checkpoints import Checkpoints, read_weights
 
 
@@ -335,10 +335,9 @@ class Session:
         best_accuracy, best_loss, best_step = np.asarray(self._state.best).tolist()
         evaluation = self._judged("test", built.test_source)
         of_best = evaluation if best_step == step else self._evaluation_of_best()
-        if not (self._directory.path / run_directory.CERTIFICATE).exists():
-            tested = {f"test/{name}": value for name, value in evaluation.items()}
-            tested |= {f"test/best/{name}": value for name, value in (of_best or {}).items()}
-            self._summaries.scalars("eval", step, tested)
+        tested = {f"{event_files.TEST}{name}": value for name, value in evaluation.items()}
+        tested |= {f"{event_files.TEST}best/{name}": value for name, value in (of_best or {}).items()}
+        self._summaries.scalars("eval", step, tested)
         document = {
             **certificate.certify(built.targets, step),
             "sparsity": self._summaries.total_sparsity(),

@@ -28,6 +28,8 @@ from . import files
 # TensorBoard takes every file for an event file whose name holds "tfevents".
 _PREFIX = "events.out.tfevents."
 NAMES = f"{_PREFIX}*"
+# Begins the tags of the test split, which is evaluated at the end of a run.
+TEST = "test/"
 _LENGTH = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
 _AROUND = _LENGTH.size + _CHECKSUM.size
@@ -86,8 +88,8 @@ def _new_name(folder: pathlib.Path) -> str:
 def rewind(directory: pathlib.Path, step: int, log: Callable[[str], None] = print) -> None:
     """Drops what the event files hold past a step, so that a continued run shows one value a step and tag.
 
-    The end of a session is dropped too, as the session goes on. A damaged file is kept under a name that TensorBoard
-    does not read, and what can be read of it stays.
+    What a run writes at its end is dropped too, because the run comes to its end again. A damaged file is kept under a
+    name that TensorBoard does not read, and what can be read of it stays.
 
     Args:
       directory: the run directory.
@@ -104,7 +106,7 @@ def rewind(directory: pathlib.Path, step: int, log: Callable[[str], None] = prin
                 event = _event(record)
                 if event is None:
                     damaged += 1
-                elif event.step <= step and all(value.tag != SESSION_END_INFO_TAG for value in event.summary.value):
+                elif event.step <= step and not any(_of_the_end(value.tag) for value in event.summary.value):
                     writer.write(record)
         if damaged:
             aside = file.with_name(file.name.replace("tfevents", "damaged"))
@@ -116,6 +118,11 @@ def rewind(directory: pathlib.Path, step: int, log: Callable[[str], None] = prin
                 f"is kept, and the file as it was is {aside.name}."
             )
         kept.replace(file)
+
+
+def _of_the_end(tag: str) -> bool:
+    """Whether a run writes a tag once, at its end."""
+    return tag == SESSION_END_INFO_TAG or tag.startswith(TEST)
 
 
 def _event(record: bytes | None) -> Event | None:

@@ -203,9 +203,11 @@ def test_a_session_that_goes_on_has_one_end(tmp_path):
     for _ in range(3):
         rewind(tmp_path, 20)
         again = tensorboard.Summaries(tmp_path, targets())
+        again.scalars("eval", 20, {"test/loss": 0.5})
         again.end(20, True)
         again.close()
     assert len(values_of(tmp_path, "_hparams_/session_end_info")) == 1
+    assert len(values_of(tmp_path, "test/loss")) == 1
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder"])
