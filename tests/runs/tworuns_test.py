@@ -20,7 +20,7 @@ from trainer.settings.config import Config
 FLAGS = [*resume_test.COMMON, *resume_test.MODELS["mlp"]]
 ENDLESS = [*FLAGS, "--train_steps=1000000"]
 # The second of two runs is told so within these seconds.
-SOON = 10.0
+SOON = 45.0
 
 
 def directory(path, **settings) -> run_directory.RunDirectory:
