@@ -54,8 +54,8 @@ def test_importing_tensorflow_says_nothing():
 CLOSED = {"stdout": ">&-", "stderr": "2>&-", "stdin": "<&-", "all": "<&- >&- 2>&-"}
 COMPLETE = """
 import os, sys
-from trainer import quiet
-quiet.complete_streams()
+from trainer.runtime import quiet_import
+quiet_import.complete_streams()
 opened = os.open(os.devnull, os.O_RDONLY)
 assert opened > 2, opened
 print("out")

@@ -13,14 +13,14 @@ from tests.support.suites import fast
 
 # A few weights after training, which any of Keras's settings would change.
 CODE = """
-from trainer import quiet
-quiet.import_tensorflow()
+from trainer.runtime import quiet_import
+quiet_import.import_tensorflow()
 import json, keras, numpy as np, tensorflow as tf
 keras.utils.set_random_seed(0)
 tf.config.experimental.enable_op_determinism()
 layer = keras.layers.Conv2D(2, 3)
 out = layer(tf.ones([1, 5, 6, 3]))
-from trainer import surroundings
+from trainer.runtime import surroundings
 print(json.dumps([keras.config.backend(), out.dtype.name, list(out.shape), float(layer.kernel[0, 0, 0, 0]),
                   surroundings.noted()]))
 """
