@@ -264,7 +264,7 @@ def test_a_value_comes_back_from_the_flag_file_as_it_was():
     assert message == "--run_dir='a ' begins or ends with a space; write it without."
 
 
-ADDRESSES = ["gs://bucket/run", "s3://bucket/run", "file:///tmp/run", "http://host/x", "gs:/bucket/run", "hdfs+x://a"]
+ADDRESSES = ["gs://bucket/run", "s3://bucket/run", "file:///data/run", "http://host/x", "gs:/bucket/run", "hdfs+x://a"]
 
 
 @pytest.mark.parametrize("flag", ["run_dir", "data_dir", "pattern_from", "rules", "flagfile"])
