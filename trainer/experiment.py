@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import sys
-from importlib import metadata
 from typing import Any
 
 import keras
@@ -18,19 +15,16 @@ from .engine.jit_autotune import Rehearsal
 from .engine.optimizer_state import Slots
 from .engine.projector import Projector
 from .engine.train_step import Steps
-from .packages import constraints, models
-from .reporting.text_table import table
-from .rules import layer_groups, mask_source, matching
-from .rules import target as targets
+from .packages import models
+from .rules import mask_source, matching
 from .rules.target import Target
-from .runtime import replicas, surroundings
+from .runtime import replicas
 from .settings.config import Config
 from .settings.timeline import Timeline
 from .storage.checkpoints import Progress
 
 # Examples in one batch of an evaluation, per replica.
 EVAL_BATCH = 256
-PACKAGES = ("absl-py", "keras", "numpy", "tensorboard", "tensorflow", "tensorflow-datasets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,102 +170,6 @@ def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
     remembered = [variable for target in experiment.targets for variable in target.state]
     changed = [*experiment.model.variables, *experiment.optimizer.variables, *remembered]
     return Rehearsal(experiment.steps, changed, experiment.train_source.seek, step)
-
-
-def variable_table(experiment: Experiment) -> str:
-    """The table of all trainable variables, and of what joins several: path, shape, rule, groups, bound, norm, zeros.
-
-    Of rules that take turns on a variable, the first that holds from now on is shown.
-    """
-    now = int(experiment.optimizer.iterations.numpy())
-    upcoming = [target for target in experiment.targets if target.end is None or target.end > now]
-    of_variable = {id(variable): target for target in reversed(upcoming) for variable in target.variables}
-    names = targets.labels(experiment.model.trainable_variables)
-    rows = []
-    for layer, variable in layer_groups.owners(experiment.model):
-        target = of_variable.get(id(variable))
-        if target is None or len(target.variables) > 1:
-            free = constraints.REGISTRY["none"](axis=layer_groups.fan_in_axes(layer, variable))
-            rows.append(_row(names[id(variable)], variable.shape, target, free, tf.convert_to_tensor(variable)))
-        else:
-            constraint = target.constraint.at(now)
-            rows.append(_row(names[id(variable)], variable.shape, target, constraint, target.weights()))
-    for target in upcoming:
-        if len(target.variables) > 1:
-            label = " + ".join(target.names[:3])
-            label += f" + {len(target.variables) - 3} more" if len(target.variables) > 3 else ""
-            weights = target.weights()
-            rows.append(_row(f"{target.label}: {label}", weights.shape, target, target.constraint.at(now), weights))
-    return table(["variable", "shape", "rule", "groups", "bound", "largest norm", "exact zeros"], rows)
-
-
-def rules_table(experiment: Experiment) -> str:
-    """The table of what each rule takes: variables, groups, times, and bounds at the run's start, middle and end."""
-    last = experiment.timeline.total_steps
-    rows = []
-    for target in sorted(experiment.targets, key=lambda target: target.rule):
-        rows.append(
-            [
-                str(target.rule),
-                target.name,
-                " + ".join(target.names),
-                target.grouping,
-                f"{target.num_groups:,}",
-                f"{target.begin:,} to {last if target.end is None else target.end:,}",
-                str(target.project_every),
-                *(_bounds(target.constraint.at(step)) for step in (0, last // 2, last)),
-            ]
-        )
-    header = ["rule", "constraint", "variables", "group", "groups", "steps", "every", "at the start", "middle", "end"]
-    return table(header, rows)
-
-
-def _row(
-    label: str, shape: Any, target: Target | None, constraint: constraints.Constraint, weights: tf.Tensor
-) -> list[str]:
-    norms = constraint.norm(weights).numpy()
-    return [
-        label,
-        "x".join(map(str, shape)),
-        target.name if target and target.name != "none" else "",
-        str(constraint.num_groups(weights.shape)),
-        _bounds(constraint),
-        f"{norms.max(initial=0):.4g}",
-        f"{float(constraints.measures.sparsity(weights)):.1%}",
-    ]
-
-
-def _bounds(constraint: constraints.Constraint) -> str:
-    values = " ".join(f"{float(value):g}" for value in constraint.bounds().values())
-    # Nothing can violate a penalty, so its number is no bound.
-    return f"penalty {values}" if constraint.proximal else values or "-"
-
-
-def facts(experiment: Experiment) -> dict[str, Any]:
-    """What `run.json` says beside the settings: lengths, sizes, devices, versions."""
-    return {
-        "total_steps": experiment.timeline.total_steps,
-        "steps_per_epoch": experiment.timeline.steps_per_epoch,
-        "splits": experiment.splits,
-        "parameters": experiment.model.count_params(),
-        "replicas": experiment.strategy.num_replicas_in_sync,
-        "devices": [device.name for device in tf.config.list_logical_devices()],
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
-        "platform": platform.platform(),
-        "environment": surroundings.noted(),
-        "command": sys.argv[1:],
-    }
-
-
-def card(experiment: Experiment, settings: dict[str, Any]) -> str:
-    """The run on one page of Markdown: its settings and its variables."""
-    constraint = " and ".join(sorted({rule.constraint for rule in experiment.config.rules}))
-    title = f"# {experiment.config.model} on {experiment.config.dataset} under {constraint}"
-    rows = [f"| {name} | {value} |" for name, value in sorted(settings.items())]
-    # The variables first: a card of TensorBoard shows ten lines before one has to scroll.
-    return "\n".join(
-        [title, "", "```", variable_table(experiment), "```", "", "| setting | value |", "|---|---|", *rows, ""]
-    )
 
 
 def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:

@@ -38,7 +38,7 @@ def _main(arguments: Sequence[str]) -> int:
     from absl import logging
 
     from . import experiment, session
-    from .reporting import certificate, outcome
+    from .reporting import certificate, outcome, run_card
     from .reporting.console import say
     from .settings import flags
     from .storage import run_directory
@@ -58,8 +58,8 @@ def _main(arguments: Sequence[str]) -> int:
             say(experiment.data_line(built))
             for warning in built.warnings:
                 say(f"warning: {warning}")
-            say(experiment.variable_table(built))
-            say(experiment.rules_table(built))
+            say(run_card.variable_table(built.model, built.targets, 0))
+            say(run_card.rules_table(built.targets, built.timeline.total_steps))
             return 0
         training = session.Session(built, directory)
         training.begin(flags.as_flagfile(given, run_dir=str(directory.path)))
@@ -68,7 +68,7 @@ def _main(arguments: Sequence[str]) -> int:
         except ValueError as error:
             say(f"the next run prepares its data again: {error}", stream=sys.stderr)
         # After the newest checkpoint was read, whose weights and bounds these are.
-        say(experiment.variable_table(built))
+        say(run_card.variable_table(built.model, built.targets, int(built.optimizer.iterations.numpy())))
     except ValueError as error:
         return _refused(error)
     except Exception as error:

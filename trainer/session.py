@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from .engine import divergence, loop, train_step
 from .engine.divergence import Spikes
 from .engine.train_step import Chunk
 from .experiment import Experiment
-from .reporting import certificate, tensorboard
+from .reporting import certificate, run_card, tensorboard
 from .reporting.console import Progress, say
 from .reporting.quantities import number
 from .runtime import errors, replicas
@@ -57,7 +58,12 @@ class Session:
           ValueError: the directory cannot be used, or none of its checkpoints is whole.
         """
         built = self._experiment
-        resumed = self._directory.open(flagfile, experiment.facts(built))
+        facts = {
+            **dataclasses.asdict(built.timeline),
+            "splits": built.splits,
+            **run_card.facts(built.model, built.strategy.num_replicas_in_sync),
+        }
+        resumed = self._directory.open(flagfile, facts)
         self._checkpoints = Checkpoints(
             self._directory.checkpoints,
             built.model,
@@ -86,7 +92,10 @@ class Session:
             # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
             settings["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
             settings["(settings)"] = " ".join(naming.changed(config)) or "defaults"
-            self._summaries.begin(settings, experiment.card(self._experiment, settings))
+            under = " and ".join(sorted({rule.constraint for rule in config.rules}))
+            variables = run_card.variable_table(built.model, built.targets, 0)
+            title = f"{config.model} on {config.dataset} under {under}"
+            self._summaries.begin(settings, run_card.card(title, settings, variables))
         where = f"continues at step {step:,}" if step is not None else "starts at step 0"
         say(f"run directory {self._directory.path}: {where} of {self._experiment.timeline.total_steps:,}")
         say(experiment.data_line(built))

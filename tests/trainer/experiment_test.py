@@ -19,7 +19,7 @@ from tests.support import processes, tensorboard_data, tiny_experiment
 from tests.support.suites import KINDS, fast
 from trainer import experiment
 from trainer.engine.train_step import Steps
-from trainer.reporting import certificate
+from trainer.reporting import certificate, run_card
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
 from trainer.session import Session
@@ -128,7 +128,7 @@ def test_every_model(tmp_path, name):
         variable.path for variable in built.model.trainable_variables if variable.name.endswith("kernel")
     }
     assert math.isfinite(result["evaluation"]["loss"])
-    table = experiment.variable_table(built)
+    table = run_card.variable_table(built.model, built.targets, 0)
     assert all(variable.path in table for variable in built.model.trainable_variables)
 
 
@@ -254,7 +254,7 @@ def test_what_is_written_is_the_mean_since_it_was_last_written(tmp_path):
 def test_a_dry_look_writes_nothing(tmp_path):
     rule = RuleSettings("topk", {"sparsity": 0.5}, ("hidden_1/kernel",))
     built = experiment.build(config(tmp_path / "run", rule, model="mlp"))
-    lines = experiment.variable_table(built).splitlines()
+    lines = run_card.variable_table(built.model, built.targets, 0).splitlines()
     header, (hidden,) = lines[0].split(), [line.split() for line in lines if line.startswith("hidden_1/kernel")]
     assert header[:5] == ["variable", "shape", "rule", "groups", "bound"]
     assert hidden[:5] == ["hidden_1/kernel", "6x6", "topk", "1", "0.5"]
@@ -279,12 +279,12 @@ def test_batches_that_do_not_fit(tmp_path, settings, words):
 
 
 def test_facts_about_a_run(tmp_path):
-    settings = config(tmp_path / "run", train_steps=None, epochs=3)
-    facts = experiment.facts(experiment.build(settings))
+    trained(config(tmp_path / "run", train_steps=None, epochs=3))
+    facts = json.loads((tmp_path / "run" / run_directory.RUN).read_text())
     assert (facts["total_steps"], facts["steps_per_epoch"], facts["replicas"]) == (15, 5, 1)
+    assert facts["splits"]["train"]["examples"] == 40
     assert facts["parameters"] == 6 * 3 + 3
     assert facts["versions"]["tensorflow"] == tf.__version__
-    assert json.loads(json.dumps(facts)) == facts
 
 
 def stopped(path, step: int = 12, **settings):
@@ -373,6 +373,6 @@ def test_a_continued_run_shows_the_weights_and_bounds_that_it_continues_with(ser
 
 def test_a_penalty_is_no_bound(tmp_path):
     built = experiment.build(config(tmp_path / "run", RuleSettings("softthreshold", {"penalty": 0.25})))
-    assert "penalty 0.25" in experiment.variable_table(built)
-    assert "penalty 0.25" in experiment.rules_table(built)
+    assert "penalty 0.25" in run_card.variable_table(built.model, built.targets, 0)
+    assert "penalty 0.25" in run_card.rules_table(built.targets, 20)
     assert "penalty 0.25" in certificate.printed(certificate.certify(built.targets, 0))

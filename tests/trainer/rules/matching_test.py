@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import types
-
 import keras
 import numpy as np
 import pytest
 
 import models
 from constraints import schedules
-from trainer import experiment
-from trainer.reporting import certificate, tensorboard
+from trainer.reporting import certificate, run_card, tensorboard
 from trainer.rules import matching
 from trainer.settings.config import RuleSettings, ScheduleSettings
 from trainer.settings.timeline import Timeline
@@ -268,13 +265,12 @@ def test_every_table_and_tag_tells_variables_of_equal_paths_apart(tmp_path):
     assert [tag for tag in tags if tag.startswith("distance/")] == [f"distance/{name}" for name in expected]
     charts = tensorboard.layout(found).category[0].chart
     assert [chart.title for chart in charts] == [f"norm: {name}" for name in expected]
-    parts = types.SimpleNamespace(optimizer=keras.optimizers.SGD(), targets=found[1:], model=model, timeline=TIMELINE)
-    lines = [line.split() for line in experiment.variable_table(parts).splitlines()[2:]]
+    lines = [line.split() for line in run_card.variable_table(model, found[1:], 0).splitlines()[2:]]
     # Only the second is under the rule.
     assert [(line[0], line[2] == "maxnorm") for line in lines if "kernel" in line[0]] == list(
         zip(expected, (False, True), strict=True)
     )
-    assert expected[1] in experiment.rules_table(parts)
+    assert expected[1] in run_card.rules_table(found[1:], TIMELINE.total_steps)
 
 
 def test_a_model_of_embeddings_only_is_taken_by_default():
