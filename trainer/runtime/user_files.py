@@ -5,12 +5,18 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import pathlib
 import re
 import stat
 import unicodedata
 
 # Bytes; no settings file that people write is nearly as large.
 LARGEST = 1_000_000
+
+# The project's own files, in the wheel and in a checkout: each flag takes those of one suffix by their name.
+_HOME = pathlib.Path(__file__).resolve().parents[2]
+_PRESETS = (_HOME / "presets", _HOME / "scripts" / "presets")
+_SUFFIXES = {"--flagfile": ".flags", "--rules": ".toml"}
 
 # `gs://bucket`, also with one slash, as a path library shortens it.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -66,11 +72,17 @@ def local(path: str, what: str) -> str:
     return expanded
 
 
+def presets(what: str) -> dict[str, str]:
+    """The project's own files that a flag takes: name -> path."""
+    found = [path for folder in _PRESETS for path in folder.glob(f"*{_SUFFIXES[what]}")] if what in _SUFFIXES else []
+    return {path.stem: str(path) for path in sorted(found)}
+
+
 def read_text(path: str, what: str, kind: str, limit: int = LARGEST) -> str:
     """Reads a small text file.
 
     Args:
-      path: what the user wrote.
+      path: what the user wrote; where there is no such file, the name of one of `presets`.
       what: the flag it was written for, for the message.
       kind: what the file should be, for the message.
       limit: most bytes.
@@ -83,6 +95,9 @@ def read_text(path: str, what: str, kind: str, limit: int = LARGEST) -> str:
     """
     where = f"{what}={shown(path)}"
     opened = local(path, what)
+    own = presets(what) if path.isidentifier() and not os.path.lexists(opened) else {}
+    opened = own.get(path, opened)
+    remedy = f"give the path of {kind}" + (f", or one of {', '.join(own)}." if own else ".")
     try:
         # Without waiting, because opening a pipe waits for its writer; what was opened is then looked at.
         with open(os.open(opened, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -91,7 +106,7 @@ def read_text(path: str, what: str, kind: str, limit: int = LARGEST) -> str:
     except IsADirectoryError:
         regular, content = False, b""
     except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror}; give the path of {kind}.") from None
+        raise ValueError(f"{where} cannot be read: {error.strerror}; {remedy}") from None
     if not regular or len(content) > limit:
         raise ValueError(f"{where} is no file of at most {limit:,} bytes; give the path of {kind}.")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:

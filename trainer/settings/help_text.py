@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import pathlib
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,10 +15,10 @@ ASKING = ("--help", "-help", "-h", "-?", "--helpshort", "-helpshort", "--helpful
 _BEGINNING = """\
 Trains a network whose weights obey exact constraints.
 
-  scripts/train.sh --constraint=maxnorm --max_value=2
-  scripts/train.sh --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --end=80%
-  scripts/train.sh --rules=scripts/presets/annealed.toml --run_dir=runs/annealed
-  scripts/train.sh --flagfile=runs/annealed/flags.txt     # continues that run
+  PROGRAM --constraint=maxnorm --max_value=2
+  PROGRAM --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --end=80%
+  PROGRAM --rules=annealed --run_dir=runs/annealed
+  PROGRAM --flagfile=runs/annealed/flags.txt     # continues that run
 
 """
 _ENDING = (
@@ -82,7 +84,11 @@ def page(asked: str, group: str, of_group: Mapping[str, Iterable[str]], flags: M
             if asked.endswith("short"):
                 shown = [textwrap.fill(", ".join(f"--{name}" for name in names), width, **_indented(2))]
             parts.append("\n".join([f"{title}:", *shown, ""]))
-    return "\n".join(parts) if group else _BEGINNING + "\n".join(parts) + "\n" + _ENDING
+    if group:
+        return "\n".join(parts)
+    called = pathlib.Path(sys.argv[0]).name
+    program = called if called == "constrained-train" else "scripts/train.sh"
+    return _BEGINNING.replace("PROGRAM", program) + "\n".join(parts) + "\n" + _ENDING
 
 
 def _line(name: str, text: str, default: Any, width: int) -> str:

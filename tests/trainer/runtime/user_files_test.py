@@ -79,3 +79,16 @@ def test_a_path_of_this_machine(monkeypatch):
     assert user_files.local("~/x", "--x") == "/home/me/x"
     assert user_files.local("a:b/c d", "--x") == "a:b/c d"
     assert user_files.local("./gs:/x", "--x") == "./gs:/x"
+
+
+def test_a_bare_name_is_that_of_a_preset_where_there_is_no_such_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "[[rule]]" in user_files.read_text("annealed", "--rules", "a TOML file")
+    assert "--max_value=2" in user_files.read_text("maxnorm_dense", "--flagfile", "a file with a flag a line")
+    (tmp_path / "annealed").write_text("mine")
+    assert user_files.read_text("annealed", "--rules", "a TOML file") == "mine"
+    for path in ("./six_rules_resnet", "maxnorm_dense", "six_rules_resnet.toml"):
+        with pytest.raises(ValueError, match="No such file or directory; give the path of a TOML file"):
+            user_files.read_text(path, "--rules", "a TOML file")
+    with pytest.raises(ValueError, match=r"or one of annealed, six_rules_resnet, six_rules_transformer\.$"):
+        user_files.read_text("six_rules", "--rules", "a TOML file")

@@ -17,6 +17,12 @@ def test_a_page(monkeypatch):
         assert text.count("(default: x)") == 1
 
 
+def test_examples_call_the_program_as_it_was_called(monkeypatch):
+    for called, program in (("/venv/bin/constrained-train", "constrained-train"), ("main.py", "scripts/train.sh")):
+        monkeypatch.setattr("sys.argv", [called])
+        assert f"\n  {program} --constraint" in help_text.page("--help", "", {"first": ["alpha"]}, FLAGS)
+
+
 def test_one_group():
     text = help_text.page("--help", "second", {"first": ["alpha"], "second": ["beta"]}, FLAGS)
     assert text.startswith("second:\n  --[no]beta")
