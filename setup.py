@@ -4,6 +4,11 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+# A checkout has these folders side by side. The wheel holds them in one package, because every machine-learning
+# repository has a `models` of its own.
+NAME = "constrained_training"
+FOLDERS = ("constraints", "models", "trainer")
+ROOT = "trainer._installed"
 # The tests build the pages too.
 DOCS = ["furo>=2025.12,<2027", "myst-parser>=5.2,<6", "sphinx>=9,<10"]
 
@@ -15,7 +20,16 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["constraints*", "models*", "trainer*"]),
+    packages=[
+        *(NAME, f"{NAME}.presets"),
+        *(f"{NAME}.{found}" for found in find_packages(include=[f"{name}*" for name in FOLDERS], exclude=[ROOT])),
+    ],
+    package_dir={
+        NAME: ROOT.replace(".", "/"),
+        f"{NAME}.presets": "scripts/presets",
+        **{f"{NAME}.{name}": name for name in FOLDERS},
+    },
+    package_data={f"{NAME}.presets": ["*.flags", "*.toml"]},
     # Ranges that were tried. TensorFlow 2.21 no longer brings tensorboard; TFDS imports importlib_resources undeclared.
     install_requires=[
         "absl-py>=2.5,<3",
@@ -45,7 +59,7 @@ setup(
         # What draws the benchmark's figures.
         "plots": ["matplotlib>=3.10,<4"],
     },
-    entry_points={"console_scripts": ["constrained-train=trainer.main:run"]},
+    entry_points={"console_scripts": [f"constrained-train={NAME}.trainer.main:run"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",

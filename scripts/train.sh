@@ -3,4 +3,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare_environment
-exec "$VENV/bin/python" -m trainer.main "$@"
+exec "$VENV/bin/python" -m constrained_training.trainer.main "$@"

@@ -10,7 +10,7 @@ from . import tfds_prepare
 
 def main() -> None:
     """Prepares the data set named on the command line; exits 1 with one line where that cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.data", description="Prepares a TFDS data set.")
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description="Prepares a TFDS data set.")
     parser.add_argument("name", help="digits, breast_cancer, or any TFDS name, name/config or name/config:version")
     parser.add_argument("--data_dir", help="folder of prepared data sets (default: TFDS's own)")
     arguments = parser.parse_args()

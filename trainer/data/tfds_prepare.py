@@ -153,7 +153,7 @@ def _prepare(found: Any, name: str, built_in: bool, folder: Path, fetch: bool) -
     import tensorflow_datasets as tfds
 
     python = "python" if shutil.which("python") == sys.executable else sys.executable
-    command = f"{python} -m trainer.data {name} --data_dir={folder}"
+    command = f"{python} -m {__package__} {name} --data_dir={folder}"
     place = Path(found.data_dir)
     if not built_in:
         if os.path.exists(place):

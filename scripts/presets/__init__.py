@@ -1,0 +1,1 @@
+"""Rules and flags to start from: `--rules=annealed`, `--flagfile=maxnorm_dense`."""
