@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from .hyperparameters import check_order, checked, checked_option, is_tensor, plain
 from .layout import checked_axis
-from .schedules import Schedule, from_dict
+from .schedules import Schedule, Timeline, from_dict
 
 # Begins the entry of a saved set that says what to import; see `Declared.get_config`.
 _NEEDS = "run `import "
@@ -58,6 +58,18 @@ class Declared(keras.constraints.Constraint):
         """
         moving = {name: value(step) for name, value in self._values().items() if isinstance(value, Schedule)}
         return dataclasses.replace(self, **moving) if moving else self
+
+    def resolve(self, timeline: Timeline) -> Self:
+        """The set with the places of its schedules as steps.
+
+        Args:
+          timeline: how long the run is, see `constraints.schedules`.
+
+        Raises:
+          ValueError: places are out of order or past the end of the run, or one bound crosses another.
+        """
+        changed = {field.name: _resolved(getattr(self, field.name), timeline) for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **changed)
 
     def bounds(self) -> dict[str, Any]:
         """Every hyperparameter's value (number, tensor or Schedule), the primary one first."""
@@ -143,3 +155,9 @@ class Declared(keras.constraints.Constraint):
             if isinstance(value, (tf.Variable, keras.Variable))
         }
         return dataclasses.replace(self, **read) if read else self
+
+
+def _resolved(value: Any, timeline: Timeline) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_resolved(one, timeline) for one in value)
+    return value.resolve(timeline) if isinstance(value, (Schedule, Declared)) else value

@@ -74,7 +74,8 @@ def check_order(low: str, below: Any, high: str, above: Any, consequence: str) -
       ValueError: it is, at some step.
     """
     values = below, above
-    if any(is_tensor(value) for value in values):
+    # What is not known yet is checked when it is: a tensor never, a schedule once its places are steps.
+    if any(is_tensor(value) or (isinstance(value, Schedule) and not value.resolved) for value in values):
         return
     scheduled = [value for value in values if isinstance(value, Schedule)]
     steps = sorted({step for schedule in scheduled for step in schedule.bends()} or {0})

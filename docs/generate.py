@@ -28,15 +28,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("input_shape", "num_classes", "num_examples"),
     ),
     "The rule": (
-        *("constraint", "variables", "layer_type", "group", "with_bias", "spread", "sparsity_distribution"),
-        *("project_every", "rate", "relaxation", "optimizer_state", "pattern_from", "mask_from", "rules"),
+        *("constraint", "variables", "layer_type", "group", "with_bias", "sparsity_distribution"),
+        *("rule_begin", "rule_end", "project_every", "relaxation", "optimizer_state", "mask_from", "rules"),
     ),
     "Values of the constraint": (
         *("max_value", "min_value", "total", "sparsity", "n", "m", "block", "rank", "penalty", "ridge"),
     ),
     "Schedule of the value": (
-        *("schedule", "initial_value", "begin", "end", "schedule_begin", "schedule_end"),
-        *("rule_begin", "rule_end", "power", "boundaries", "values"),
+        *("schedule", "initial_value", "schedule_begin", "schedule_end", "power", "boundaries", "values"),
     ),
     "Optimizer": (
         *("optimizer", "learning_rate", "learning_rate_schedule", "final_learning_rate", "warmup", "momentum"),
@@ -45,7 +44,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Length and machine": (
         *("batch_size", "epochs", "train_steps", "steps_per_loop", "num_replicas", "seed", "deterministic", "jit"),
     ),
-    "When something goes wrong": ("on_nonfinite", "max_nonfinite", "max_nonfinite_steps", "max_spike"),
+    "When something goes wrong": ("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
     "Run directory and reports": (
         *("run_dir", "resume", "overwrite", "dry_run", "summary_every", "histogram_every", "eval_every"),
         *("checkpoint_every", "early_stopping", "verbosity"),
@@ -117,7 +116,11 @@ def python_page() -> str:
     text += _methods(constraints.Intersection, beyond=constraints.Constraint)
     text += ["## Schedules\n", "`constraints.schedules`. A schedule is a number that depends on the step.\n"]
     for name in (*schedules.SCHEDULES, "with_warmup"):
-        text += _function(f"schedules.{name}", getattr(schedules, name))
+        kind = inspect.signature(getattr(schedules, name), eval_str=True).return_annotation
+        *heading, _ = _function(f"schedules.{name}", getattr(schedules, name))
+        text += [*heading, markdown(inspect.getdoc(kind) or "")]
+    text += ["### Ramp\n", markdown(inspect.getdoc(schedules.Ramp) or "")]
+    text += _methods(schedules.Schedule)
     text += ["## Measures\n", "`constraints.measures`. All of them return float64.\n"]
     for name, function in vars(measures).items():
         if inspect.isfunction(function) and function.__module__ == measures.__name__ and name[0] != "_":

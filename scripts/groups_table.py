@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from constraints import REGISTRY
 from constraints.sets._matrix import Joint
 from trainer.rules import layer_groups, matching
 from trainer.rules.target import Target
-from trainer.settings.config import RuleSettings
+from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "concepts" / "groups.md"
@@ -89,8 +90,9 @@ def target(model: keras.Model, path: str, constraint: str = "maxnorm", **setting
     Raises:
       ValueError: the rule is refused.
     """
-    options = {"n": 1, "m": 2} if constraint == "nm" else {}
-    (found,) = matching.match([RuleSettings(constraint, options, (path,), **settings)], model, Timeline(10, 10))
+    kind: Any = REGISTRY[constraint]
+    rule = Rule(kind(n=1, m=2) if constraint == "nm" else kind(), path, **settings)
+    (found,) = matching.match([rule], model, Timeline(10, 10))
     return found
 
 
@@ -105,7 +107,7 @@ def members(found: Target) -> np.ndarray:
         tf.reshape(tf.range(first, last, dtype=tf.float64), variable.shape)
         for first, last, variable in zip(sizes, sizes[1:], found.variables, strict=False)
     ]
-    joined = found.join.join(numbers)
+    joined = found.packing.pack(numbers)
     return found.constraint._layout(joined.shape, None).columns(joined).numpy().astype(int)
 
 

@@ -27,11 +27,11 @@ NEIGHBOURS = "trainer/packages.py"
 # The rooms at the top of a package, from what knows least to what knows most: imports lead to earlier ones only.
 ORDER = {
     "constraints": (
-        *("numerics", "layout", "curves", "schedules", "hyperparameters", "configurable", "base", "measures"),
+        *("numerics", "layout", "schedules", "hyperparameters", "configurable", "base", "measures"),
         *("sets", "penalties", "intersection", "__init__"),
     ),
     "trainer": (
-        *("packages", "runtime", "data", "settings", "storage", "rules", "engine", "reporting"),
+        *("packages", "runtime", "settings", "data", "storage", "rules", "engine", "reporting"),
         *("experiment", "session", "main", "__init__"),
     ),
 }

@@ -19,6 +19,7 @@ from .packages import models
 from .rules import mask_source, matching
 from .rules.target import Target
 from .runtime import replicas
+from .settings import splits
 from .settings.config import Config
 from .settings.timeline import Timeline
 from .storage.checkpoints import Progress
@@ -95,7 +96,7 @@ def build(config: Config) -> Experiment:
                 variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
-        mask_source.take(targets, config.rules, model, network)
+        mask_source.initialize_masks(targets, config.rules, model, network)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy)
     validation_source, test_source = (
@@ -147,7 +148,7 @@ def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
 def data_line(experiment: Experiment) -> str:
     """What each part of the data is for, in a sentence."""
     train, validation, test = (experiment.splits[part] for part in ("train", "validation", "test"))
-    held_out = data.share(validation["split"]) is not None
+    held_out = splits.share(validation["split"]) is not None
     origin = "held out of it" if held_out else f"of {validation['split']}"
     return (
         f"data {experiment.config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "

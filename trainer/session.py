@@ -88,7 +88,7 @@ class Session:
             config = self._experiment.config
             settings = tensorboard.readable(differences.as_flags(config.identity()))
             # Several rules have a constraint each; one column tells such runs from those of a single rule.
-            settings["constraint"] = "+".join(rule.constraint for rule in config.rules)
+            settings["constraint"] = "+".join(rule.name for rule in config.rules)
             # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
             settings["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
             settings["(settings)"] = " ".join(naming.changed(config)) or "defaults"

@@ -79,6 +79,10 @@ def _opposite(low: Any, high: Any) -> bool:
     """Whether one bound is known to be the other's negative at every step, so that signs do not matter."""
     if is_tensor(low) or is_tensor(high):
         return False
+    if any(isinstance(bound, Schedule) and not bound.resolved for bound in (low, high)):
+        # As far as it can be told before the places are steps; `resolve` makes the box anew.
+        ends = [bound.extremes() if isinstance(bound, Schedule) else (bound, bound) for bound in (low, high)]
+        return ends[0] == (-ends[1][1], -ends[1][0])
     spans = [bound.span() for bound in (low, high) if isinstance(bound, Schedule)]
     first, last = min((begin for begin, _ in spans), default=0), max((end for _, end in spans), default=0)
     steps = tf.constant(np.linspace(first, last, 101).astype(np.int64))

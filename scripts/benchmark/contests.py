@@ -14,12 +14,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from constraints import Box, L1Ball, MaxNorm, NonNeg, TopK, Unconstrained, UnitNorm, schedules
 from scripts.benchmark.opponents import Contestant, Fit, Floor, Ours
 from trainer.reporting.console import duration
 from trainer.reporting.text_table import table
-from trainer.settings.config import Config, RuleSettings, ScheduleSettings
+from trainer.settings.config import Config
+from trainer.settings.rule import Rule
 
-MAXNORM = RuleSettings("maxnorm", {"max_value": 2.0})
+MAXNORM = Rule(MaxNorm(2.0))
 # Far more steps than are made; what happens now and then happens as often as in a run of 10 000 steps.
 LONG = Config(
     dataset="synthetic",
@@ -113,19 +115,19 @@ def place(begun: float, number: int, total: int) -> str:
 
 def costs(quick: bool, tell: Tell) -> Figures:
     """What each constraint, logging and determinism cost: against a run without."""
-    annealed = ScheduleSettings("cosine", {"initial": 2.0, "final": 0.5})
+    annealed = Rule(MaxNorm(schedules.cosine(2.0, 0.5)))
     variants: dict[str, dict[str, Any]] = {
-        "bare": {"rules": (RuleSettings(),), **_NEVER},
-        "summaries": {"rules": (RuleSettings(),), **_NEVER, "summary_every": "100", "histogram_every": "1000"},
-        "checkpoints": {"rules": (RuleSettings(),), **_NEVER, "checkpoint_every": "1000"},
+        "bare": {"rules": (Rule(Unconstrained()),), **_NEVER},
+        "summaries": {"rules": (Rule(Unconstrained()),), **_NEVER, "summary_every": "100", "histogram_every": "1000"},
+        "checkpoints": {"rules": (Rule(Unconstrained()),), **_NEVER, "checkpoint_every": "1000"},
         "maxnorm 2": _NEVER,
-        "maxnorm 0.5, every unit at its bound": {"rules": (RuleSettings("maxnorm", {"max_value": 0.5}),), **_NEVER},
-        "maxnorm 2 to 0.5, annealed": {"rules": (RuleSettings("maxnorm", {"max_value": annealed}),), **_NEVER},
-        "unitnorm": {"rules": (RuleSettings("unitnorm"),), **_NEVER},
-        "nonneg": {"rules": (RuleSettings("nonneg"),), **_NEVER},
-        "box": {"rules": (RuleSettings("box", {"min_value": -0.1, "max_value": 0.1}),), **_NEVER},
-        "l1ball 3": {"rules": (RuleSettings("l1ball", {"max_value": 3.0}),), **_NEVER},
-        "topk 90 %": {"rules": (RuleSettings("topk", {"sparsity": 0.9}),), **_NEVER},
+        "maxnorm 0.5, every unit at its bound": {"rules": (Rule(MaxNorm(0.5)),), **_NEVER},
+        "maxnorm 2 to 0.5, annealed": {"rules": (annealed,), **_NEVER},
+        "unitnorm": {"rules": (Rule(UnitNorm()),), **_NEVER},
+        "nonneg": {"rules": (Rule(NonNeg()),), **_NEVER},
+        "box": {"rules": (Rule(Box(min_value=-0.1, max_value=0.1)),), **_NEVER},
+        "l1ball 3": {"rules": (Rule(L1Ball(3.0)),), **_NEVER},
+        "topk 90 %": {"rules": (Rule(TopK(0.9)),), **_NEVER},
     }
     figures: Figures = {}
     begun = time.monotonic()

@@ -20,19 +20,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from constraints import L1Ball, MaxNorm, NonNeg, TopK, Unconstrained
 from scripts.benchmark.contests import LONG, MAXNORM
 from scripts.benchmark.opponents import Floor
 from trainer import experiment
 from trainer.reporting.text_table import table
-from trainer.settings.config import Config, RuleSettings
+from trainer.settings.config import Config
+from trainer.settings.rule import Rule
 
 RULES = {
-    "bare": RuleSettings(),
-    "nonneg": RuleSettings("nonneg"),
+    "bare": Rule(Unconstrained()),
+    "nonneg": Rule(NonNeg()),
     "maxnorm 2": MAXNORM,
-    "maxnorm 0.5": RuleSettings("maxnorm", {"max_value": 0.5}),
-    "l1ball 3": RuleSettings("l1ball", {"max_value": 3.0}),
-    "topk 90 %": RuleSettings("topk", {"sparsity": 0.9}),
+    "maxnorm 0.5": Rule(MaxNorm(0.5)),
+    "l1ball 3": Rule(L1Ball(3.0)),
+    "topk 90 %": Rule(TopK(0.9)),
 }
 # What runs other operations, and is told by those; what waits.
 _AROUND = ("ExecutorState", "while", "cond", "ThreadpoolListener", "_train", "Eager", "TFE_", "KernelAndDevice", "tf.")

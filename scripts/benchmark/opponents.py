@@ -291,10 +291,10 @@ def _network(config: Config) -> tuple[Any, keras.Model]:
     model = models.REGISTRY[config.model](dataset.input_shape, dataset.num_classes, **config.model_options)
     (rule,) = config.rules
     for target in experiment.matching.match(config.rules, model, experiment.Timeline(1, 1)):
-        if rule.constraint == "maxnorm":
+        if rule.name == "maxnorm":
             (variable,) = target.variables
             axis = target.constraint.axis
             axes = list(range(len(variable.shape) - 1)) if axis is None else axis
-            variable.constraint = keras.constraints.MaxNorm(rule.values["max_value"], axis=axes)
+            variable.constraint = keras.constraints.MaxNorm(rule.constraint.max_value, axis=axes)
     assert isinstance(dataset.train.features, np.ndarray)
     return dataset.train, model

@@ -9,8 +9,8 @@ import tensorflow as tf
 from constraints import numerics
 from tests.support import oracles, tiny_experiment
 from tests.support.cases import CASES, DTYPES, Case, close, weights
+from tests.support.rules import rule_of
 from tests.support.suites import of_each_kind
-from trainer.settings.config import RuleSettings, ScheduleSettings
 
 CARRYING = [case for case in CASES if case.constraint.carried]
 # Past the sizes up to which products are taken in float64, and counting does not pay.
@@ -104,8 +104,8 @@ def test_other_types_carry_nothing(case, dtype):
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_training_carries_on_each_replica_whatever_the_chunks(replicas):
     """Ten steps at once, and one by one, with a bound that moves."""
-    bound = ScheduleSettings("linear", {"initial": 1.0, "final": 0.2, "begin": "0", "end": "100%"})
-    built = tiny_experiment.parts(RuleSettings("l1ball", {"max_value": bound}), hidden_units=(70, 8), replicas=replicas)
+    bound = {"schedule": "linear", "initial": 1.0, "final": 0.2, "begin": "0", "end": "100%"}
+    built = tiny_experiment.parts(rule_of("l1ball", {"max_value": bound}), hidden_units=(70, 8), replicas=replicas)
     (first, second, _) = built.targets
     assert first.carried is not None
     assert second.carried is not None

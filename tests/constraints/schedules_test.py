@@ -4,11 +4,12 @@ import inspect
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import schedules
+from constraints import REGISTRY, Intersection, schedules
 
 RAMPS = {
     "cosine": (schedules.cosine(4.0, 0.1, begin=10, end=110), lambda p: 0.1 + 3.9 * (1 + math.cos(math.pi * p)) / 2),
@@ -157,3 +158,78 @@ def test_bad_arguments_of_ramps(name, values, message):
 def test_other_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Run:
+    """A run of 200 steps, 20 in an epoch."""
+
+    def step(self, text, name):
+        number, unit = schedules.parse(text, name)
+        return round(number * {"": 1, "%": 2, "ep": 20}[unit])
+
+
+UNRESOLVED = {
+    "whole run": (schedules.cosine(2.0, 1.0), schedules.cosine(2.0, 1.0, begin=0, end=200)),
+    "places": (
+        schedules.polynomial(0.0, 0.9, begin="1ep", end="80%", power=2),
+        schedules.polynomial(0.0, 0.9, begin=20, end=160, power=2),
+    ),
+    "texts": (schedules.linear(2.0, 1.0, begin="5", end=" 50% "), schedules.linear(2.0, 1.0, begin=5, end=100)),
+    "piecewise": (schedules.piecewise(["10%", 50], [3, 2, 1]), schedules.piecewise([20, 50], [3, 2, 1])),
+    "warmup": (
+        schedules.with_warmup(schedules.linear(1.0, 0.0), "1ep"),
+        schedules.with_warmup(schedules.linear(1.0, 0.0, end=200), 20),
+    ),
+    "through": (
+        schedules.through(schedules.linear(0.0, 1.0), (0.0, 1.0), (5.0, 7.0)),
+        schedules.through(schedules.linear(0.0, 1.0, end=200), (0.0, 1.0), (5.0, 7.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNRESOLVED)
+def test_places_become_steps(name):
+    schedule, expected = UNRESOLVED[name]
+    assert not schedule.resolved
+    assert schedule.resolve(Run()) == expected
+    assert expected.resolved
+    assert expected.resolve(Run()) == expected
+    assert schedule.extremes() == expected.extremes()
+    assert schedules.from_dict(json.loads(json.dumps(schedule.to_dict()))) == schedule
+    for use in (lambda: schedule(3), schedule.span, schedule.bends):
+        with pytest.raises(ValueError, match=r"depends on the length of the run; .* `resolve\(timeline\)` returns\.$"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: schedules.linear(2.0, 1.0, end="soon"), "linear: end=soon is not a point in a run; write a step"),
+        (lambda: schedules.cosine(2.0, 1.0, begin="101%"), "cosine: begin=101% is past the end of the run"),
+        (lambda: schedules.linear(2.0, 1.0, begin="60%", end="1ep").resolve(Run()), r"linear: begin=60% \(step 120\)"),
+        (lambda: schedules.linear(2.0, 1.0, end=201).resolve(Run()), "end=201 .* past the run's 200 steps"),
+        (lambda: schedules.piecewise(["50%", 100], [3, 2, 1]).resolve(Run()), "increasing steps"),
+    ],
+)
+def test_places_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_constraint_is_resolved_whole():
+    box = REGISTRY["box"](min_value=schedules.linear(-2.0, -1.0), max_value=1.0)
+    assert box.resolve(Run()) == REGISTRY["box"](min_value=schedules.linear(-2.0, -1.0, end=200), max_value=1.0)
+    both = Intersection((REGISTRY["nonneg"](), REGISTRY["maxnorm"](schedules.cosine(2.0, 1.0, end="50%"))))
+    assert both.resolve(Run()).bounds() == {"max_value": schedules.cosine(2.0, 1.0, end=100)}
+
+
+@every_schedule
+def test_it_is_a_learning_rate_of_keras(name):
+    schedule = EVERY[name]
+    optimizer = keras.optimizers.SGD(schedule)
+    weight = keras.Variable(0.0)
+    optimizer.build([weight])
+    optimizer.apply([tf.constant(-1.0)], [weight])
+    assert weight.numpy() == np.float32(schedule(0))
+    again = keras.optimizers.deserialize(json.loads(json.dumps(keras.optimizers.serialize(optimizer))))
+    assert again._learning_rate == schedule

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.rules import rule_of
 from tests.support import tensorboard_data
 from tests.support import tiny_experiment
 from tests.trainer.experiment_test import config
@@ -15,7 +16,6 @@ from trainer import experiment
 from trainer.runtime import replicas as devices
 from trainer.runtime import errors
 from trainer.storage import run_directory
-from trainer.settings.config import RuleSettings
 from trainer.runtime.signals import Interrupt
 from trainer.session import Session
 from trainer.engine.train_step import Steps
@@ -24,7 +24,7 @@ from trainer.engine.fused_optimizer import roughly_finite
 BAD = list(itertools.product((np.nan, np.inf), ("gradient", "loss")))
 SOME = (BAD[0], BAD[-1])
 FAST = {(1, False): "sgd", (2, False): "adam", (1, True): "adam"}
-BALL = RuleSettings("maxnorm", {"max_value": 0.5})
+BALL = rule_of("maxnorm", {"max_value": 0.5})
 
 
 def injected(monkeypatch, hit, replica=None, what="gradient", value=np.nan) -> None:
@@ -99,7 +99,7 @@ def test_a_bad_step_changes_nothing_but_the_count(monkeypatch, value, what, repl
 
 def test_the_schedule_goes_on_over_a_bad_step(monkeypatch):
     injected(monkeypatch, since(1))
-    parts = tiny_experiment.parts(RuleSettings("maxnorm", {"max_value": 1e-3}))
+    parts = tiny_experiment.parts(rule_of("maxnorm", {"max_value": 1e-3}))
     parts.train(1)
     for target in parts.targets:
         assert np.all(target.constraint.norm(target.weights()).numpy() <= 1e-3)
@@ -143,8 +143,8 @@ def test_skipping_is_counted_in_tensorboard_and_said(monkeypatch, tmp_path, caps
 
 def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
     injected(monkeypatch, since(7))
-    with pytest.raises(errors.NonFiniteError, match=r"step 9.*3 steps.*--max_nonfinite=3.*step 5.*--learning_rate"):
-        trained(tmp_path, max_nonfinite=3)
+    with pytest.raises(errors.NonFiniteError, match=r"step 9.*3 steps.*--max_nonfinite_steps=3.*step 5.*--learning_rate"):
+        trained(tmp_path, max_nonfinite_steps=3)
     # The checkpoint of step 5 is still there, and no later one.
     assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == ["step-00000005"]
 
@@ -179,12 +179,12 @@ def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatc
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_rolling_back_again_and_again_to_one_checkpoint_ends(monkeypatch, tmp_path, replicas):
     injected(monkeypatch, at(7), replica=replicas - 1)
-    with pytest.raises(errors.NonFiniteError, match=r"step 7: still not finite after 2 returns.*--max_nonfinite=2"):
-        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=2, num_replicas=replicas)
+    with pytest.raises(errors.NonFiniteError, match=r"step 7: still not finite after 2 returns.*--max_rollbacks=2"):
+        trained(tmp_path, on_nonfinite="rollback", max_rollbacks=2, num_replicas=replicas)
 
 
 def test_rolling_back_before_the_first_checkpoint_starts_anew(monkeypatch, tmp_path, capsys):
     injected(monkeypatch, at(2))
     with pytest.raises(errors.NonFiniteError, match="still not finite"):
-        trained(tmp_path, on_nonfinite="rollback", max_nonfinite=1)
+        trained(tmp_path, on_nonfinite="rollback", max_rollbacks=1)
     assert "step 2: not finite; back to step 0" in capsys.readouterr().out

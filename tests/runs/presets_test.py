@@ -67,7 +67,7 @@ def kernels(directory) -> list[np.ndarray]:
     return [reader.get_tensor(name) for name in sorted(names)]
 
 
-CUBIC = ["--schedule=polynomial", "--initial_value=0", "--end=80%", "--train_steps=60", "--run_dir=run"]
+CUBIC = ["--schedule=polynomial", "--initial_value=0", "--schedule_end=80%", "--train_steps=60", "--run_dir=run"]
 
 
 @pytest.mark.parametrize("group", fast([None, "tensor", "network"], None))

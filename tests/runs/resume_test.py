@@ -198,7 +198,7 @@ def test_a_run_directory_of_any_name_is_continued_read_and_shown(server, tmp_pat
     result = server.succeed(f"--flagfile={NAME}/flags.txt", cwd=tmp_path)
     assert "continues at step 40 of 80" in result.stdout
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [pathlib.Path(NAME).name]
-    other = [*MODELS["mlp"], "--constraint=mask", f"--pattern_from={NAME}", "--train_steps=2", "--run_dir=other"]
+    other = [*MODELS["mlp"], "--constraint=mask", f"--mask_from={NAME}", "--train_steps=2", "--run_dir=other"]
     server.succeed(*other, cwd=tmp_path)
     shown = event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
     shown.Reload()

@@ -150,14 +150,14 @@ RULES = {
     "every_zero": "[[rule]]\nconstraint = 'maxnorm'\nproject_every = 0",
     "every_text": "[[rule]]\nconstraint = 'maxnorm'\nproject_every = '1'",
     "every_huge": f"[[rule]]\nconstraint = 'maxnorm'\nproject_every = {'9' * 30}",
-    "rate": "[[rule]]\nconstraint = 'maxnorm'\nrate = 2",
-    "rate_nan": "[[rule]]\nconstraint = 'maxnorm'\nrate = nan",
+    "relaxation": "[[rule]]\nconstraint = 'maxnorm'\nrelaxation = 2",
+    "relaxation_nan": "[[rule]]\nconstraint = 'maxnorm'\nrelaxation = nan",
     "begin": "[[rule]]\nconstraint = 'maxnorm'\nbegin = -1",
     "begin_huge": f"[[rule]]\nconstraint = 'maxnorm'\nbegin = '{'9' * 400}'",
     "end_before": "[[rule]]\nconstraint = 'maxnorm'\nbegin = 5\nend = 2",
     "optimizer_state": "[[rule]]\nconstraint = 'maxnorm'\noptimizer_state = 'eval'",
-    "pattern_from": "[[rule]]\nconstraint = 'mask'\npattern_from = '../../../etc'",
-    "pattern_from_number": "[[rule]]\nconstraint = 'mask'\npattern_from = 5",
+    "mask_from": "[[rule]]\nconstraint = 'mask'\nmask_from = '../../../etc'",
+    "mask_from_number": "[[rule]]\nconstraint = 'mask'\nmask_from = 5",
     "two_claims": "[[rule]]\nconstraint = 'maxnorm'\n[[rule]]\nconstraint = 'nonneg'",
     "deep": "rule = " + "[" * 3000 + "]" * 3000,
     "block": "[[rule]]\nconstraint = 'block'\nblock = [0, 4]",
@@ -212,18 +212,18 @@ def lines() -> Lines:
             add(field.name, NO_NAME)
     add("constraint", (*NO_NAME[1:], "maxnorm,", "maxnorm,,nonneg"))
     add("schedule", NO_NAME, "--constraint=maxnorm", "--initial_value=2")
-    for bound in ("max_value", "initial_value", "rate"):
+    for bound in ("max_value", "initial_value", "relaxation"):
         others = ["--schedule=linear", "--max_value=1"] if bound == "initial_value" else []
         add(bound, NO_NUMBER, "--constraint=maxnorm", *others)
-    for place in ("begin", "end"):
+    for place in ("schedule_begin", "schedule_end"):
         add(place, NO_PLACE[1:], "--constraint=maxnorm", "--schedule=linear", "--initial_value=2")
     for flag, values in LISTS.items():
         add(flag, values, *_COMPANY.get(flag, ()))
-    for flag in ("group", "spread", "optimizer_state"):
+    for flag in ("group", "sparsity_distribution", "optimizer_state"):
         add(flag, NO_NAME, "--constraint=topk")
     add("variables", ("", "nowhere", "../*", "[", "*,nowhere", "a" * 5000), "--constraint=maxnorm")
     add("layer_type", ("", "keras.layers.Lambda", "Dense;", "dense"), "--constraint=maxnorm")
-    add("pattern_from", ("", "..", "{given}/thesis", "{given}/file", "{given}/loop"), "--constraint=mask")
+    add("mask_from", ("", "..", "{given}/thesis", "{given}/file", "{given}/loop"), "--constraint=mask")
     add("rules", ("", "{given}", "{given}/nowhere", "{given}/loop", "{given}/latin.toml", "/proc/self/mem", "n" * 300))
     add("rules", ("{given}/pipe", "{given}/wide.toml", "/dev/zero", "gs://bucket/x", "~nobody_here/x"))
     add("rules", [f"{{given}}/{name}.toml" for name in RULES], by_value=True)
@@ -238,7 +238,7 @@ def lines() -> Lines:
     )
     for flag in ("run_dir", "data_dir"):
         add(flag, ("gs://bucket/x", "~nobody_here/x", "a\n--overwrite", "a\0b", " a"))
-    add("pattern_from", ("s3://bucket/x", "~nobody_here/x", "n" * 300, "a\nb"), "--constraint=mask")
+    add("mask_from", ("s3://bucket/x", "~nobody_here/x", "n" * 300, "a\nb"), "--constraint=mask")
     add("run_dir", ("r" * 300, "/".join(["deep"] * 2000)))
     return made
 

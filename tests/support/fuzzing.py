@@ -121,19 +121,25 @@ class Generator:
             "constraint": [self._sets()],
             "variables": PATTERNS,
             "layer_type": ("Dense", "Dense,Conv2D", "Lambda"),
-            "spread": ("erk", "uniform"),
+            "sparsity_distribution": ("erk", "uniform"),
             "optimizer_state": ("keep", "mask", "reset", "tangent"),
             "dataset": ("synthetic", "synthetics", "my.csv", "../digits"),
         }.get(name)
         field = self._fields.get(name)
         if field is not None and "choices" in field.metadata:
             right = field.metadata["choices"]
-        if name in ("run_dir", "pattern_from", "rules"):
+        if name in ("run_dir", "mask_from", "rules"):
             right = [*PATHS, str(self._folder)]
         if right is None:
             placed = field is not None and (field.metadata.get("interval") or field.metadata.get("point"))
             listed = kind in (list, tuple) or name in ("block", "boundaries", "filters", "hidden_units", "values")
-            right = PLACES if placed or name in ("begin", "end") else LISTS if listed else NUMBERS
+            right = (
+                PLACES
+                if placed or name in ("schedule_begin", "schedule_end", "rule_begin", "rule_end")
+                else LISTS
+                if listed
+                else NUMBERS
+            )
         pool = right if draw.random() < 0.75 else draw.choice([WORDS, NUMBERS, PLACES, LISTS, PATHS, PATTERNS])
         value = draw.choice(list(pool))
         if name in SIZES or name == "width":

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import constraints
 import models
+from tests.support.rules import rule_of
 from trainer.data import batches, dataset
 from trainer.engine import optimizers
 from trainer.engine.optimizer_state import Slots
@@ -21,7 +22,8 @@ from trainer.rules import matching
 from trainer.rules import target as targets
 from trainer.rules.target import Target
 from trainer.runtime import replicas as devices
-from trainer.settings.config import Config, RuleSettings
+from trainer.settings.config import Config
+from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
 
 EXAMPLES, FEATURES, CLASSES, BATCH = 26, 4, 3, 8
@@ -77,7 +79,7 @@ class Parts:
 
 
 def parts(
-    *rule_settings: RuleSettings,
+    *rule_settings: Rule,
     replicas: int = 1,
     total_steps: int = 60,
     memory: dataset.Split | None = None,
@@ -88,7 +90,7 @@ def parts(
     **settings: Any,
 ) -> Parts:
     """Builds an mlp and everything that trains it; `settings` are those of `Config`."""
-    config = Config(rules=rule_settings or (RuleSettings(),), batch_size=BATCH, train_steps=total_steps, **settings)
+    config = Config(rules=rule_settings or (rule_of(),), batch_size=BATCH, train_steps=total_steps, **settings)
     memory = memory or split()
     keras.utils.set_random_seed(config.seed)
     strategy = devices.strategy(replicas)
@@ -115,9 +117,9 @@ def target(name: str, variable: Any, axes: Sequence[int] = (0,), **settings: Any
     constraint = own.pop("constraint", None) or constraints.REGISTRY[name](**settings)
     constraint = dataclasses.replace(constraint, axis=tuple(axes))
     shape = tuple(variable.shape)
-    fields = {"rule": 1, "label": variable.path, **own}
-    join = targets.alone(shape, shape)
-    return Target(name=name, variables=(variable,), join=join, constraint=constraint, **fields)
+    fields = {"rule_index": 1, "label": variable.path, **own}
+    packing = targets.reshape(shape, shape)
+    return Target(name=name, variables=(variable,), packing=packing, constraint=constraint, **fields)
 
 
 def same_bits(left: Sequence[Any], right: Sequence[Any]) -> bool:

@@ -16,6 +16,7 @@ import tensorflow as tf
 import models
 from constraints import REGISTRY
 from tests.support import processes, tensorboard_data, tiny_experiment
+from tests.support.rules import rule_of
 from tests.support.suites import KINDS, fast
 from trainer import experiment
 from trainer.engine.train_step import Steps
@@ -23,7 +24,8 @@ from trainer.reporting import certificate, run_card
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
 from trainer.session import Session
-from trainer.settings.config import Config, RuleSettings, ScheduleSettings
+from trainer.settings.config import Config
+from trainer.settings.rule import Rule
 from trainer.storage import manifest, run_directory
 
 TINY = {
@@ -51,7 +53,7 @@ class At(Interrupt):
         return super().asked()
 
 
-def config(path, *rules: RuleSettings, model: str = "logistic", **settings) -> Config:
+def config(path, *rules: Rule, model: str = "logistic", **settings) -> Config:
     defaults = {
         "dataset": "synthetic",
         "input_shape": (6,),
@@ -67,7 +69,7 @@ def config(path, *rules: RuleSettings, model: str = "logistic", **settings) -> C
         "histogram_every": "10",
         "model_options": TINY[model],
     }
-    return Config(run_dir=str(path), rules=rules or (RuleSettings(),), model=model, **{**defaults, **settings})
+    return Config(run_dir=str(path), rules=rules or (rule_of(),), model=model, **{**defaults, **settings})
 
 
 def trained(settings: Config, interrupt: Interrupt | None = None):
@@ -99,7 +101,7 @@ def weights(built) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", fast(REGISTRY, *KINDS[::2]))
 def test_every_constraint(tmp_path, name):
     options = tiny_experiment.OPTIONS.get(name, {})
-    built, result = trained(config(tmp_path / "run", RuleSettings(name, options)))
+    built, result = trained(config(tmp_path / "run", rule_of(name, options)))
     assert result == read(tmp_path / "run")
     assert result["feasible"] is True
     assert result["variables"][0]["feasible"] is (None if REGISTRY[name].proximal else True)
@@ -119,7 +121,7 @@ def test_every_constraint(tmp_path, name):
 @pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "gru", "logistic", "mlp"))
 def test_every_model(tmp_path, name):
     settings = config(
-        tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.5}), model=name, input_shape=(8, 8, 1), train_steps=4
+        tmp_path / "run", rule_of("maxnorm", {"max_value": 0.5}), model=name, input_shape=(8, 8, 1), train_steps=4
     )
     built, result = trained(settings)
     assert result["feasible"] is True
@@ -133,14 +135,14 @@ def test_every_model(tmp_path, name):
 
 
 def test_two_classes_get_one_output(tmp_path):
-    built, result = trained(config(tmp_path / "run", RuleSettings("nonneg"), num_classes=2, train_steps=40, l1=0.01))
+    built, result = trained(config(tmp_path / "run", rule_of("nonneg"), num_classes=2, train_steps=40, l1=0.01))
     assert built.model.output_shape == (None, 1)
     assert result["evaluation"]["accuracy"] > 0.7
     assert tensorboard_data.scalars(tmp_path / "run")["train/penalty"][0][1] > 0
 
 
 def test_an_l1_penalty_pulls_the_constrained_weights_and_no_others(tmp_path):
-    rule = RuleSettings("nonneg", {}, ("hidden_1/kernel",))
+    rule = rule_of("nonneg", {}, ("hidden_1/kernel",))
     settings = {"model": "mlp", "train_steps": 60, "optimizer": "sgd", "momentum": 0.0}
     free, _ = trained(config(tmp_path / "free", rule, **settings))
     pulled, result = trained(config(tmp_path / "pulled", rule, l1=0.5, **settings))
@@ -154,8 +156,8 @@ def test_an_l1_penalty_pulls_the_constrained_weights_and_no_others(tmp_path):
 
 
 def test_a_schedule_with_places_in_percent_ends_where_it_says(tmp_path):
-    bound = ScheduleSettings("cosine", {"initial": 4.0, "final": 0.25, "begin": "10%", "end": "60%"})
-    settings = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": bound}), summary_every="1")
+    bound = {"schedule": "cosine", "initial": 4.0, "final": 0.25, "begin": "10%", "end": "60%"}
+    settings = config(tmp_path / "run", rule_of("maxnorm", {"max_value": bound}), summary_every="1")
     built, result = trained(settings)
     points = dict(tensorboard_data.scalars(tmp_path / "run")["train/bound/max_value/output/kernel"])
     expected = {step: 4.0 if step <= 1 else 0.25 if step >= 6 else None for step in range(1, 11)}
@@ -171,7 +173,7 @@ def test_a_schedule_with_places_in_percent_ends_where_it_says(tmp_path):
 
 
 def test_a_run_that_is_projected_seldom_and_by_halves_ends_feasible(tmp_path):
-    rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=4, rate=0.5)
+    rule = rule_of("maxnorm", {"max_value": 0.1}, project_every=4, relaxation=0.5)
     _, result = trained(config(tmp_path / "run", rule))
     assert result["feasible"] is True
     distance = dict(tensorboard_data.scalars(tmp_path / "run")["train/distance/output/kernel"])
@@ -180,7 +182,7 @@ def test_a_run_that_is_projected_seldom_and_by_halves_ends_feasible(tmp_path):
 
 @pytest.mark.parametrize("eval_every", ["4", "5"])
 def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkeypatch, eval_every):
-    rule = RuleSettings("maxnorm", {"max_value": 0.1}, project_every=7, rate=0.5)
+    rule = rule_of("maxnorm", {"max_value": 0.1}, project_every=7, relaxation=0.5)
     settings = config(tmp_path / "run", rule, train_steps=1000, early_stopping=2, eval_every=eval_every)
     # No evaluation is better than the first, though the weights move on.
     monkeypatch.setattr(Steps, "evaluate", lambda self, *rest: {"loss": 1.0, "accuracy": 0.5})
@@ -199,7 +201,7 @@ def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkey
 
 
 def test_training_starts_from_a_feasible_point(tmp_path):
-    settings = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.1}, rate=0.5, project_every=100))
+    settings = config(tmp_path / "run", rule_of("maxnorm", {"max_value": 0.1}, relaxation=0.5, project_every=100))
     built = experiment.build(settings)
     assert certificate.certify(built.targets, 0)["feasible"] is True
     assert not (tmp_path / "run").exists()
@@ -207,8 +209,8 @@ def test_training_starts_from_a_feasible_point(tmp_path):
 
 @pytest.mark.parametrize("replicas", fast([1, 2], 2))
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
-    bound = ScheduleSettings("linear", {"initial": 2.0, "final": 0.3})
-    rule = RuleSettings("maxnorm", {"max_value": bound})
+    bound = {"schedule": "linear", "initial": 2.0, "final": 0.3}
+    rule = rule_of("maxnorm", {"max_value": bound})
     settings = {"model": "mlp", "num_replicas": replicas, "train_steps": 12, "steps_per_loop": 3}
     whole, result = trained(config(tmp_path / "whole", rule, **settings))
     assert result["replicas"] == {"count": replicas, "identical": True}
@@ -228,7 +230,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, replicas):
 
 
 def test_weights_that_are_not_finite_are_not_saved_and_end_the_run(tmp_path):
-    rule = RuleSettings("maxnorm", {"max_value": 1.0})
+    rule = rule_of("maxnorm", {"max_value": 1.0})
     settings = config(
         tmp_path / "run", rule, model="mlp", optimizer="sgd", learning_rate=1e38, histogram_every="5", momentum=0.0
     )
@@ -252,7 +254,7 @@ def test_what_is_written_is_the_mean_since_it_was_last_written(tmp_path):
 
 
 def test_a_dry_look_writes_nothing(tmp_path):
-    rule = RuleSettings("topk", {"sparsity": 0.5}, ("hidden_1/kernel",))
+    rule = rule_of("topk", {"sparsity": 0.5}, ("hidden_1/kernel",))
     built = experiment.build(config(tmp_path / "run", rule, model="mlp"))
     lines = run_card.variable_table(built.model, built.targets, 0).splitlines()
     header, (hidden,) = lines[0].split(), [line.split() for line in lines if line.startswith("hidden_1/kernel")]
@@ -289,7 +291,7 @@ def test_facts_about_a_run(tmp_path):
 
 def stopped(path, step: int = 12, **settings):
     """Settings of a run of 20 steps that was stopped at one."""
-    chosen = config(path, RuleSettings("maxnorm", {"max_value": 0.5}), train_steps=20, **settings)
+    chosen = config(path, rule_of("maxnorm", {"max_value": 0.5}), train_steps=20, **settings)
     trained(chosen, At(step))
     return chosen
 
@@ -323,7 +325,7 @@ def test_a_run_whose_checkpoints_are_all_gone_does_not_begin_again_by_itself(tmp
 
 
 def test_a_best_that_is_damaged_after_the_end_is_told_and_replaced_by_what_remains(tmp_path, capsys):
-    chosen = config(tmp_path / "run", RuleSettings("maxnorm", {"max_value": 0.5}))
+    chosen = config(tmp_path / "run", rule_of("maxnorm", {"max_value": 0.5}))
     _, certificate = trained(chosen)
     (best,) = (tmp_path / "run" / "checkpoints" / "best").iterdir()
     (best / "manifest.json").unlink()
@@ -372,7 +374,7 @@ def test_a_continued_run_shows_the_weights_and_bounds_that_it_continues_with(ser
 
 
 def test_a_penalty_is_no_bound(tmp_path):
-    built = experiment.build(config(tmp_path / "run", RuleSettings("softthreshold", {"penalty": 0.25})))
+    built = experiment.build(config(tmp_path / "run", rule_of("softthreshold", {"penalty": 0.25})))
     assert "penalty 0.25" in run_card.variable_table(built.model, built.targets, 0)
     assert "penalty 0.25" in run_card.rules_table(built.targets, 20)
     assert "penalty 0.25" in certificate.printed(certificate.certify(built.targets, 0))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..settings.splits import share
 from . import builtin as datasets
 from . import description, tfds_prepare
 from .builtin import stratified, synthetic
@@ -115,24 +116,6 @@ def to_float(features: Any) -> tf.Tensor:
     features = tf.convert_to_tensor(features)
     scale = 255.0 if features.dtype == tf.uint8 else 1.0
     return tf.cast(features, tf.float32) / scale
-
-
-def share(text: str) -> float | None:
-    """Reads how much of the training split to hold out: `0.1` and `10%` are a tenth; None for the name of a split.
-
-    Raises:
-        ValueError: a number that is no share.
-    """
-    try:
-        number = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
-    except ValueError:
-        return None
-    if not 0.0 < number < 1.0:
-        raise ValueError(
-            f"--validation_split={text} is no share of the training split; expected a number above 0 and below 1, such "
-            "as 0.1, or the name of a split or slice, such as train[90%:]."
-        )
-    return number
 
 
 def load(

@@ -51,15 +51,17 @@ def end_of(config: Config, step: int, steps: list[int], returns: int, spike: str
       spike: what is the matter, where all is finite.
     """
     kept = f"the last checkpoint is that of step {steps[0]:,}" if steps else "there is no checkpoint yet"
-    limit = f"--max_nonfinite={config.max_nonfinite}"
     what = "not finite" if spike is None else spike
     if spike is None and config.on_nonfinite == "abort":
         return f"step {step:,}: the loss or a gradient is not finite (--on_nonfinite=abort); {kept}; {_REMEDY}."
     if spike is None and config.on_nonfinite == "skip":
         return (
-            f"step {step:,}: no loss and gradient were finite for {config.max_nonfinite} steps ({limit}); "
-            f"{kept}; {_REMEDY}."
+            f"step {step:,}: no loss and gradient were finite for {config.max_nonfinite_steps} steps "
+            f"(--max_nonfinite_steps={config.max_nonfinite_steps}); {kept}; {_REMEDY}."
         )
-    if returns >= config.max_nonfinite:
-        return f"step {step:,}: still {what} after {returns} returns to one checkpoint ({limit}); {kept}; {_REMEDY}."
+    if returns >= config.max_rollbacks:
+        return (
+            f"step {step:,}: still {what} after {returns} returns to one checkpoint "
+            f"(--max_rollbacks={config.max_rollbacks}); {kept}; {_REMEDY}."
+        )
     return None

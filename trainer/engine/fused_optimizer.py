@@ -86,7 +86,7 @@ class Updates:
             which is faster without a condition, and only for optimizers that are `conditional`.
         """
         step = tf.convert_to_tensor(self._optimizer.iterations)
-        rate = tf.convert_to_tensor(self._optimizer.learning_rate)
+        rate = self.rate(step)
         pairs = [
             (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
         ]

@@ -68,9 +68,9 @@ class Slots:
         chosen = self.all if target.optimizer_state == "reset" else self.momentums
         kinds = [chosen(variable) for variable in target.variables]
         for slots in zip(*kinds, strict=True):
-            joined = target.join.join([tf.convert_to_tensor(slot) for slot in slots])
+            joined = target.packing.pack([tf.convert_to_tensor(slot) for slot in slots])
             updated = _updated(target.optimizer_state, joined, constraint, before, after, rate)
-            for slot, value in zip(slots, target.join.split(updated), strict=True):
+            for slot, value in zip(slots, target.packing.unpack(updated), strict=True):
                 slot.assign(value)
 
     def _of(self, variable: keras.Variable, kinds: Sequence[str]) -> list[keras.Variable]:

@@ -1,34 +1,12 @@
-"""The optimizer, and the learning rate as a function of the step."""
+"""The optimizer and its learning rate, a schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import keras
-import tensorflow as tf
 
 from ..packages import constraints
-from ..rules.matching import build_schedule
-from ..settings.config import Config, ScheduleSettings
+from ..settings.config import Config
 from ..settings.timeline import Timeline
-
-
-class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that one of this project's schedules sets, in the form a Keras optimizer reads.
-
-    Args:
-      schedule: a function of the step.
-    """
-
-    def __init__(self, schedule: Callable[[tf.Tensor], tf.Tensor]):
-        self.schedule = schedule
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.schedule(tf.convert_to_tensor(step)), tf.float32)
-
-    def get_config(self) -> dict:
-        """The arguments; only a schedule that knows how to write itself down can be saved."""
-        return {"schedule": self.schedule}
 
 
 def build(config: Config, timeline: Timeline) -> keras.optimizers.Optimizer:
@@ -36,7 +14,7 @@ def build(config: Config, timeline: Timeline) -> keras.optimizers.Optimizer:
 
     Gradients are clipped by the step, not here: the optimizer would clip each replica's share before they are summed.
     """
-    rate = ScheduledRate(learning_rate(config, timeline))
+    rate = learning_rate(config, timeline)
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=config.momentum)
     if config.optimizer == "rmsprop":
@@ -47,7 +25,7 @@ def build(config: Config, timeline: Timeline) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(rate)
 
 
-def learning_rate(config: Config, timeline: Timeline) -> Callable[[tf.Tensor], tf.Tensor]:
+def learning_rate(config: Config, timeline: Timeline) -> constraints.schedules.Schedule:
     """Makes the learning rate's schedule: a linear warm-up, then the chosen schedule to the end of the run.
 
     Raises:
@@ -71,9 +49,9 @@ def learning_rate(config: Config, timeline: Timeline) -> Callable[[tf.Tensor], t
         final = config.final_learning_rate
         if final is None:
             final = config.learning_rate / 100 if name == "exponential" else 0.0
-        options = {"initial": config.learning_rate, "final": final, "begin": str(warmup)}
         try:
-            schedule = build_schedule(ScheduleSettings(name, options), timeline)
+            make = constraints.schedules.SCHEDULES[name]
+            schedule = make(config.learning_rate, final, begin=warmup).resolve(timeline)
         except ValueError as error:
             raise ValueError(f"--learning_rate_schedule={name}: {error}") from None
     return constraints.schedules.with_warmup(schedule, warmup) if warmup else schedule

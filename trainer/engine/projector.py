@@ -91,9 +91,9 @@ class Projector:
         def move() -> tf.Tensor:
             constraint = self._at(target, step)
             after = self._nearest(target, constraint, before)
-            rate: tf.Tensor | float = target.rate
-            if target.rate != 1.0 and not constraint.proximal:
-                rate = tf.where(last, 1.0, target.rate)
+            rate: tf.Tensor | float = target.relaxation
+            if target.relaxation != 1.0 and not constraint.proximal:
+                rate = tf.where(last, 1.0, target.relaxation)
                 # Fully means to the very bits of the projection, which a weighted mean might miss.
                 partly = before + tf.cast(rate, before.dtype) * (after - before)
                 after = tf.where(last, after, partly)
@@ -119,23 +119,21 @@ class Projector:
         constraint = target.constraint.at(step)
         if not constraint.proximal or self._learning_rate is None:
             return constraint
-        # The optimizer counted this step already when the rate it used is asked for.
-        rate = tf.cast(self._learning_rate(step - 1), tf.float64)
+        # The optimizer counted this step already when the rate it used, a float32, is asked for.
+        rate = tf.cast(tf.cast(self._learning_rate(step - 1), tf.float32), tf.float64)
         steps = (step - 1) % target.project_every + 1
         if target.begin > 0:
             # The rule's first step is one of its turns, and none of the steps before it counts.
             steps = tf.minimum(steps, tf.maximum(step - target.begin, 1))
-        return constraint.stepped(rate * tf.cast(steps, tf.float64) * target.rate)
+        return constraint.stepped(rate * tf.cast(steps, tf.float64) * target.relaxation)
 
     def _remember(self, step: tf.Tensor) -> None:
         """Takes the zeros that a later rule is to keep, as the rules before it left them."""
         for target in self._targets:
-            if target.pattern is not None and target.pattern_step is not None:
-                pattern, weights = target.pattern, target.weights()
-                now = tf.equal(step, target.pattern_step)
-                pattern.assign(
-                    tf.where(now, constraints.numerics.magnitude_bits(weights) > 0, tf.convert_to_tensor(pattern))
-                )
+            if target.mask is not None and target.mask_step is not None:
+                mask, weights = target.mask, target.weights()
+                now = tf.equal(step, target.mask_step)
+                mask.assign(tf.where(now, constraints.numerics.magnitude_bits(weights) > 0, tf.convert_to_tensor(mask)))
 
     def _rows(self, pairs: Sequence[tuple[tf.Tensor, tf.Tensor]], step: tf.Tensor) -> tf.Tensor:
         rows = []
@@ -158,5 +156,5 @@ class Projector:
 
 
 def _assign(target: Target, weights: tf.Tensor) -> None:
-    for variable, value in zip(target.variables, target.join.split(weights), strict=True):
+    for variable, value in zip(target.variables, target.packing.unpack(weights), strict=True):
         variable.assign(value)

@@ -90,7 +90,7 @@ def _entry(target: Target, step: int) -> dict[str, Any]:
     quantities = [] if unjudged else judged(constraint, weights)
     feasible = finite and all(quantity["feasible"] for quantity in quantities)
     return {
-        "rule": target.rule,
+        "rule": target.rule_index,
         "constraint": target.name,
         "path": target.label,
         "variables": list(target.names),

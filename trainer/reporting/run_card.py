@@ -53,10 +53,10 @@ def variable_table(model: keras.Model, rules: Sequence[Target], step: int) -> st
 def rules_table(rules: Sequence[Target], total_steps: int) -> str:
     """The table of what each rule takes: variables, groups, times, and bounds at the run's start, middle and end."""
     rows = []
-    for target in sorted(rules, key=lambda target: target.rule):
+    for target in sorted(rules, key=lambda target: target.rule_index):
         rows.append(
             [
-                str(target.rule),
+                str(target.rule_index),
                 target.name,
                 " + ".join(target.names),
                 target.grouping,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from ..packages import constraints
+from ..settings.rule import sets_of
 from . import kernel_axes
 
 # Recurrent cells lay the gates' units side by side in the last axis of their weights. By name, as Keras exports no
@@ -139,7 +140,7 @@ def _grouped(
     label: str,
 ) -> Groups:
     shape = tuple(variable.shape)
-    matrices = any(isinstance(part, constraints.Joint) and part.matrices for part in _sets(constraint))
+    matrices = any(isinstance(part, constraints.Joint) and part.matrices for part in sets_of(constraint))
     if isinstance(grouping, tuple):
         return _by_axes(axes, shape, grouping, matrices, label)
     if grouping == "unit" or (grouping == "tensor" and matrices):
@@ -198,12 +199,8 @@ def _with_windows(groups: Groups, axes: kernel_axes.Axes, grouping: str | tuple[
     return dataclasses.replace(groups, along=axes.inputs)
 
 
-def _sets(constraint: constraints.Constraint) -> tuple[constraints.Constraint, ...]:
-    return constraint.parts if isinstance(constraint, constraints.Intersection) else (constraint,)
-
-
 def _has(constraint: constraints.Constraint, kind: type[constraints.Constraint]) -> bool:
-    return any(isinstance(part, kind) for part in _sets(constraint))
+    return any(isinstance(part, kind) for part in sets_of(constraint))
 
 
 def joins_units(constraint: constraints.Constraint) -> bool:

@@ -1,4 +1,4 @@
-"""The patterns of zeros that `mask` keeps: those of the weights when its rule begins, or those of another run."""
+"""The zeros that `mask` keeps: those of the weights when its rule begins, or those of another run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import keras
 import tensorflow as tf
 
 from ..packages import constraints
-from ..settings.config import RuleSettings
+from ..settings.rule import Rule
 from ..storage import checkpoints, run_directory
 from .target import Target
 
 
-def take(
-    targets: Sequence[Target], rules: Sequence[RuleSettings], model: keras.Model, build: Callable[[], keras.Model]
+def initialize_masks(
+    targets: Sequence[Target], rules: Sequence[Rule], model: keras.Model, build: Callable[[], keras.Model]
 ) -> None:
-    """Sets the pattern of each target that has one, before the first step.
+    """Sets the mask of each target that has one, before the first step.
 
-    A rule that begins later takes its pattern then, see `trainer.engine.projector`; a continued run has it from its
+    A rule that begins later takes its mask then, see `trainer.engine.projector`; a continued run has it from its
     checkpoint.
 
     Args:
@@ -32,17 +32,17 @@ def take(
       ValueError: the other run has no checkpoint that is whole, or of another network.
     """
     for target in targets:
-        if target.pattern is None:
+        if target.mask is None:
             continue
-        source = rules[target.rule - 1].pattern_from
+        source = rules[target.rule_index - 1].mask_from
         weights = target.weights() if source is None else _weights_of(source, target, model, build())
-        target.pattern.assign(constraints.numerics.nonzero(weights))
+        target.mask.assign(constraints.numerics.nonzero(weights))
 
 
 def _weights_of(source: str, target: Target, model: keras.Model, other: keras.Model) -> tf.Tensor:
     """The target's weights, joined, as they are in the newest checkpoint of another run."""
-    checkpoints.read_weights(pathlib.Path(source) / run_directory.CHECKPOINTS, other, f"pattern_from={source}")
+    checkpoints.read_weights(pathlib.Path(source) / run_directory.CHECKPOINTS, other, f"mask_from={source}")
     # By their place, as a second network of one kind may be given other names.
     places = {id(variable): place for place, variable in enumerate(model.trainable_variables)}
     theirs = [other.trainable_variables[places[id(variable)]] for variable in target.variables]
-    return target.join.join([tf.convert_to_tensor(variable) for variable in theirs])
+    return target.packing.pack([tf.convert_to_tensor(variable) for variable in theirs])

@@ -1,4 +1,4 @@
-"""Spreads a sparsity over the layers of a network: the same for all, or less where there are few weights."""
+"""Distributes a sparsity over the layers of a network: the same for all, or less where there are few weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import keras
 import numpy as np
 
 from ..packages import constraints
-from ..settings.config import RuleSettings
+from ..settings.rule import Rule
 
-# Sparsities at which the spread is worked out; between them it is linear up to 1 / n^2, and exact at both ends.
+# Sparsities at which the distribution is computed; between them it is linear up to 1 / n^2, and exact at both ends.
 _POINTS = 1001
 
 
-def shares(
-    rule: RuleSettings, constraint: constraints.Constraint, variables: Sequence[keras.Variable]
+def distribute(
+    rule: Rule, constraint: constraints.Constraint, variables: Sequence[keras.Variable]
 ) -> list[constraints.Constraint]:
     """The constraint of each variable: the rule's own, or one with the variable's share of its sparsity.
 
@@ -28,13 +28,15 @@ def shares(
       variables: the variables it claims.
 
     Raises:
-      ValueError: the rule spreads a constraint that has no sparsity.
+      ValueError: the rule distributes the sparsity of a constraint that has no sparsity.
     """
-    if rule.spread is None:
+    if rule.sparsity_distribution is None:
         return [constraint] * len(variables)
     if "sparsity" not in constraint.bounds():
-        raise ValueError(f"spread={rule.spread} means nothing to {rule.constraint}, which has no sparsity.")
-    if rule.spread == "uniform":
+        raise ValueError(
+            f"sparsity_distribution={rule.sparsity_distribution} means nothing to {rule.name}, which has no sparsity."
+        )
+    if rule.sparsity_distribution == "uniform":
         return [constraint] * len(variables)
     wanted = constraint.bounds()["sparsity"]
     shapes = [tuple(variable.shape) for variable in variables]

@@ -15,16 +15,16 @@ from .kernel_axes import Bias
 
 
 @dataclasses.dataclass(frozen=True)
-class Join:
+class Packing:
     """Weights of several variables as one tensor, and back.
 
     Attributes:
-      join: the variables' tensors -> one.
-      split: one -> the variables' tensors.
+      pack: the variables' tensors -> one.
+      unpack: one -> the variables' tensors.
     """
 
-    join: Callable[[Sequence[tf.Tensor]], tf.Tensor]
-    split: Callable[[tf.Tensor], list[tf.Tensor]]
+    pack: Callable[[Sequence[tf.Tensor]], tf.Tensor]
+    unpack: Callable[[tf.Tensor], list[tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,40 +32,40 @@ class Target:
     """Variables that obey one rule together, most often one alone.
 
     Attributes:
-      rule: number of the rule, from 1.
+      rule_index: number of the rule, from 1.
       name: the constraint's key in the registry; several are joined by +.
       label: what tables and tags call it: its variable's name, or what joins several.
       variables: trainable variables of the model.
-      join: how their weights become the tensor that the constraint takes.
+      packing: how their weights become the tensor that the constraint takes.
       constraint: the set, its groups those of that tensor, its hyperparameters numbers or functions of the step.
       names: what messages, tables and tags call each variable, see `labels`; by default their paths.
       project_every: steps between projections.
-      rate: share of the way to the projection.
+      relaxation: share of the way to the projection.
       begin: the first step the rule holds at.
       end: the step from which it no longer holds; None: it holds to the end.
       optimizer_state: see `trainer.engine.optimizer_state`.
       grouping: the name of its groups.
-      pattern: for `mask`, where weights may be non-zero: a bool variable.
-      pattern_step: the step whose weights it is taken from; None: it was there before the first.
+      mask: for `mask`, where weights may be non-zero: a bool variable.
+      mask_step: the step whose weights it is taken from; None: it was there before the first.
       carried: what the constraint carries from one projection to the next, see `Constraint.continued`: each replica's
         own float32 [numbers, groups]; None where it carries nothing.
     """
 
-    rule: int
+    rule_index: int
     name: str
     label: str
     variables: tuple[keras.Variable, ...]
-    join: Join
+    packing: Packing
     constraint: constraints.Constraint
     names: tuple[str, ...] = ()
     project_every: int = 1
-    rate: float = 1.0
+    relaxation: float = 1.0
     begin: int = 0
     end: int | None = None
     optimizer_state: str = "keep"
     grouping: str = "unit"
-    pattern: tf.Variable | None = None
-    pattern_step: int | None = None
+    mask: tf.Variable | None = None
+    mask_step: int | None = None
     carried: tf.Variable | None = None
 
     def __post_init__(self) -> None:
@@ -80,17 +80,17 @@ class Target:
     @property
     def num_groups(self) -> int:
         """Number of groups of weights that share one norm."""
-        shape = self.join.join([tf.zeros(variable.shape) for variable in self.variables]).shape
+        shape = self.packing.pack([tf.zeros(variable.shape) for variable in self.variables]).shape
         return self.constraint.num_groups(shape)
 
     @property
     def state(self) -> list[tf.Variable]:
         """What a run must remember of it beside the weights."""
-        return [variable for variable in (self.pattern, self.carried) if variable is not None]
+        return [variable for variable in (self.mask, self.carried) if variable is not None]
 
     def weights(self) -> tf.Tensor:
         """The present weights as the tensor that the constraint takes."""
-        return self.join.join([tf.convert_to_tensor(variable) for variable in self.variables])
+        return self.packing.pack([tf.convert_to_tensor(variable) for variable in self.variables])
 
     def holds(self, step: Any) -> Any:
         """Whether the rule holds at a step: bool, or a bool tensor for a tensor."""
@@ -121,14 +121,14 @@ def labels(variables: Sequence[keras.Variable]) -> dict[int, str]:
     return found
 
 
-def alone(view: tuple[int, ...], shape: tuple[int, ...]) -> Join:
+def reshape(view: tuple[int, ...], shape: tuple[int, ...]) -> Packing:
     """One variable, taken in the shape `view`."""
     if view == shape:
-        return Join(lambda tensors: tensors[0], lambda joined: [joined])
-    return Join(lambda tensors: tf.reshape(tensors[0], view), lambda joined: [tf.reshape(joined, shape)])
+        return Packing(lambda tensors: tensors[0], lambda joined: [joined])
+    return Packing(lambda tensors: tf.reshape(tensors[0], view), lambda joined: [tf.reshape(joined, shape)])
 
 
-def with_bias(view: tuple[int, ...], axes: tuple[int, ...], each: tuple[int, ...], bias: Bias) -> Join:
+def with_bias(view: tuple[int, ...], axes: tuple[int, ...], each: tuple[int, ...], bias: Bias) -> Packing:
     """A kernel as a matrix [fan-in, units] over its bias: a unit's column ends in what is added to it.
 
     Args:
@@ -147,18 +147,18 @@ def with_bias(view: tuple[int, ...], axes: tuple[int, ...], each: tuple[int, ...
     rows = math.prod(bias.shape[place] for place in inside)
     kernel_shape, bias_shape = bias.kernel.shape, tuple(bias.variable.shape)
 
-    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    def pack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
         top = tf.reshape(tf.transpose(tf.reshape(tensors[0], view), order), [*shape, size, units])
         bottom = tf.reshape(tf.transpose(tf.reshape(tensors[1], bias.shape), below), [*shape, rows, units])
         return tf.concat([top, bottom], axis=-2)
 
-    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+    def unpack(joined: tf.Tensor) -> list[tf.Tensor]:
         top, bottom = tf.split(joined, [size, rows], axis=-2)
         kernel = _turned_back(top, [view[axis] for axis in order], order)
         added = _turned_back(bottom, [bias.shape[place] for place in below], below)
         return [tf.reshape(kernel, kernel_shape), tf.reshape(added, bias_shape)]
 
-    return Join(join, split)
+    return Packing(pack, unpack)
 
 
 def _turned_back(x: tf.Tensor, shape: Sequence[int], order: Sequence[int]) -> tf.Tensor:
@@ -166,20 +166,20 @@ def _turned_back(x: tf.Tensor, shape: Sequence[int], order: Sequence[int]) -> tf
     return tf.transpose(tf.reshape(x, shape), [order.index(axis) for axis in range(len(order))])
 
 
-def flat(shapes: Sequence[tuple[int, ...]]) -> Join:
+def concatenate(shapes: Sequence[tuple[int, ...]]) -> Packing:
     """All weights of all variables, end to end: one vector, which is one group."""
     sizes = [math.prod(shape) for shape in shapes]
 
-    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    def pack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
         return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
-    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+    def unpack(joined: tf.Tensor) -> list[tf.Tensor]:
         return [tf.reshape(part, shape) for part, shape in zip(tf.split(joined, sizes), shapes, strict=True)]
 
-    return Join(join, split)
+    return Packing(pack, unpack)
 
 
-def side_by_side(shapes: Sequence[tuple[int, ...]], axes: Sequence[tuple[int, ...]]) -> Join:
+def stack_units(shapes: Sequence[tuple[int, ...]], axes: Sequence[tuple[int, ...]]) -> Packing:
     """All units of all variables as the columns of one matrix, filled up with zeros, which change no norm.
 
     Args:
@@ -192,15 +192,15 @@ def side_by_side(shapes: Sequence[tuple[int, ...]], axes: Sequence[tuple[int, ..
     units = [math.prod(size for axis, size in enumerate(shape) if axis not in own) for shape, own in pairs]
     height = max(sizes)
 
-    def join(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    def pack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
         columns = []
         for tensor, order, size in zip(tensors, orders, sizes, strict=True):
             matrix = tf.reshape(tf.transpose(tensor, order), [size, -1])
             columns.append(tf.pad(matrix, [[0, height - size], [0, 0]]))
         return tf.concat(columns, axis=1)
 
-    def split(joined: tf.Tensor) -> list[tf.Tensor]:
+    def unpack(joined: tf.Tensor) -> list[tf.Tensor]:
         parts = zip(tf.split(joined, units, axis=1), shapes, orders, sizes, strict=True)
         return [_turned_back(part[:size], [shape[axis] for axis in order], order) for part, shape, order, size in parts]
 
-    return Join(join, split)
+    return Packing(pack, unpack)

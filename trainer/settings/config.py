@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..data import dataset as data
 from ..packages import constraints
 from ..runtime import user_files
-from . import naming, timeline
+from . import naming, splits, timeline
+from .checks import check_choice, check_number
+from .rule import Rule
 
-# What becomes of the optimizer's state of weights that a projection moved, see `trainer.engine.optimizer_state`.
-OPTIMIZER_STATES = ("keep", "mask", "reset", "tangent")
-SPREADS = ("erk", "uniform")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 RESUME = ("auto", "never", "must")
 JIT = ("auto", "off", "on")
@@ -41,101 +38,6 @@ def setting(default: Any, text: str, **limits: Any) -> Any:
         is a place in the run or a distance between repetitions, see `trainer.settings.timeline`).
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleSettings:
-    """A number that changes over the run.
-
-    Attributes:
-      name: a key of `constraints.schedules.SCHEDULES`.
-      options: that schedule's arguments; `begin`, `end` and `boundaries` are still texts such as "10%".
-    """
-
-    name: str
-    options: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class RuleSettings:
-    """One constraint on some variables.
-
-    Attributes:
-      constraint: a key of `constraints.REGISTRY`, or several joined by commas: the intersection of these sets.
-      values: hyperparameter -> number, `ScheduleSettings` or, for an option, whole numbers; those left out keep the
-        constraint's defaults. Of several sets, `box.max_value` is one set's own, `max_value` that of all that take it.
-      variables: patterns over variable paths; empty means every kernel and embedding.
-      project_every: the weights are projected every so many steps, and after the last one.
-      rate: share of the way to the projection that is taken each time, in (0, 1].
-      layer_type: classes of layers whose variables are meant; empty means all.
-      group: the weights that share one norm, one of `constraints.GROUPINGS` or axes; None: the constraint's own.
-      with_bias: whether a unit's bias belongs to its kernel's group.
-      spread: how a sparsity is spread over layers, see `trainer.rules.sparsity_distribution`; None: the same for all.
-      begin: the step from which the rule holds, as text; None: the first.
-      end: the step at which it ends, as text; None: it holds to the end.
-      optimizer_state: what becomes of the optimizer's state of projected weights, see `trainer.rules.target`.
-      pattern_from: for `mask`, a run directory whose newest checkpoint tells which weights are zero.
-      source: where it was written, such as a file and a number, for messages; empty for flags.
-    """
-
-    constraint: str = "none"
-    values: Mapping[str, float | ScheduleSettings | tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    variables: tuple[str, ...] = ()
-    project_every: int = 1
-    rate: float = 1.0
-    layer_type: tuple[str, ...] = ()
-    group: str | tuple[int, ...] | None = None
-    with_bias: bool = False
-    spread: str | None = None
-    begin: str | int | None = None
-    end: str | int | None = None
-    optimizer_state: str = "keep"
-    pattern_from: str | None = None
-    source: str = dataclasses.field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        check_number("project_every", self.project_every, {"minimum": 1, "maximum": 10**9})
-        check_number("rate", self.rate, {"above": 0, "maximum": 1})
-        for name in ("begin", "end"):
-            if getattr(self, name) is not None:
-                timeline.parse(getattr(self, name), name)
-        for name, choices in (
-            ("group", constraints.GROUPINGS),
-            ("spread", SPREADS),
-            ("optimizer_state", OPTIMIZER_STATES),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, str) and value not in choices:
-                axes = " or axes such as 0,1" if name == "group" else ""
-                raise ValueError(f"{name}={value} is not known; choose from {', '.join(choices)}{axes}.")
-        if self.pattern_from is not None:
-            object.__setattr__(self, "pattern_from", user_files.local(self.pattern_from, "pattern_from"))
-        self._check_fits()
-
-    def written(self, key: str, value: Any) -> str:
-        """A setting as the user wrote it, as a flag or as a key of a file."""
-        return f"`{key}` = {value!r}" if self.source else f"--{key}={value}"
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The names of the rule's sets, most often one."""
-        return tuple(self.constraint.split(","))
-
-    def _check_fits(self) -> None:
-        """Raises ValueError for settings that contradict each other."""
-        if self.with_bias and self.group not in (None, "unit"):
-            raise ValueError(f"with_bias joins a unit's bias to its kernel; with group={self.group} there is no unit.")
-        if self.spread is not None and self.group == "network":
-            raise ValueError(
-                f"spread={self.spread} shares a sparsity out to layers, which group=network does by magnitude; "
-                "leave one of the two out."
-            )
-        if self.pattern_from is not None and "mask" not in self.sets:
-            raise ValueError(
-                f"pattern_from={self.pattern_from} means nothing to {self.constraint}; it belongs to mask."
-            )
-        if self.optimizer_state != "keep" and self.constraint == "none":
-            raise ValueError(f"optimizer_state={self.optimizer_state} means nothing to none, which projects nothing.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +64,7 @@ class Config:
     input_shape: tuple[int, ...] | None = setting(None, "Shape of one synthetic example, such as 28,28,1.", minimum=1)
     num_classes: int | None = setting(None, "Number of classes (default: what the data set says).", minimum=2)
     num_examples: int | None = setting(None, "Number of synthetic training examples.", minimum=1)
-    rules: tuple[RuleSettings, ...] = dataclasses.field(default_factory=lambda: (RuleSettings(),))
+    rules: tuple[Rule, ...] = dataclasses.field(default_factory=lambda: (Rule(constraints.Unconstrained()),))
     optimizer: str = setting("adam", "Optimizer.", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "Learning rate; the peak one where it has a schedule.", above=0)
     learning_rate_schedule: str = setting("constant", "Schedule of the learning rate after its warm-up.")
@@ -200,11 +102,11 @@ class Config:
         "What a loss or gradient that is not finite does: leave its step out, go back to the last checkpoint, or stop.",
         choices=ON_NONFINITE,
     )
-    max_nonfinite: int = setting(
-        10,
-        "Stop after so many steps in a row (or returns to one checkpoint) that are not finite.",
-        minimum=1,
-        maximum=10**9,
+    max_nonfinite_steps: int = setting(
+        10, "Stop after so many steps in a row that are not finite.", minimum=1, maximum=10**9
+    )
+    max_rollbacks: int = setting(
+        10, "Stop after so many returns to one checkpoint, by a rollback or a spike.", minimum=1, maximum=10**9
     )
     max_spike: float | None = setting(
         None,
@@ -219,7 +121,7 @@ class Config:
         for field in dataclasses.fields(self):
             if "help" in field.metadata:
                 check(field.name, getattr(self, field.name), field.metadata)
-        data.share(self.validation_split)
+        splits.share(self.validation_split)
         for name in ("data_dir", "run_dir"):
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, user_files.local(path, f"--{name}"))
@@ -253,14 +155,13 @@ class Config:
     @property
     def nonfinite_in_a_row(self) -> int:
         """Steps in a row that are not finite after which the compiled loop asks what to do."""
-        return self.max_nonfinite if self.on_nonfinite == "skip" else 1
+        return self.max_nonfinite_steps if self.on_nonfinite == "skip" else 1
 
     def identity(self) -> dict[str, Any]:
         """What the run computes, as plain JSON values: two commands with the same identity are the same run."""
-        everything = json.loads(json.dumps(dataclasses.asdict(self)))
-        for rule in everything["rules"]:
-            del rule["source"]
-        return {name: value for name, value in everything.items() if name not in CIRCUMSTANCES}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in CIRCUMSTANCES]
+        settings = {name: getattr(self, name) for name in names}
+        return json.loads(json.dumps(settings | {"rules": [rule.to_table() for rule in self.rules]}))
 
     def directory(self) -> str:
         """The run directory: the one given, or a readable name that differs whenever the identity does."""
@@ -273,8 +174,8 @@ def check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     """Raises ValueError when `value` is outside what the setting `name` takes."""
     if value is None or isinstance(value, bool):
         return
-    if "choices" in limits and value not in limits["choices"]:
-        raise ValueError(f"--{name}={value} is not known; choose from {', '.join(limits['choices'])}.")
+    if "choices" in limits:
+        check_choice(f"--{name}={value}", value, limits["choices"])
     if limits.get("interval"):
         timeline.Timeline(1, 1).interval(value, f"--{name}")
     if limits.get("point"):
@@ -284,23 +185,3 @@ def check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, (int, float)):
             check_number(f"--{name}", number, limits)
-
-
-def check_number(name: str, value: float, limits: Mapping[str, Any]) -> None:
-    """Raises ValueError when a number is not finite or outside `above`, `minimum`, `below` or `maximum`."""
-    expected = [
-        f"{words} {limits[key]:,}".replace(",", "")
-        for key, words in (("above", "above"), ("minimum", "at least"), ("below", "below"), ("maximum", "at most"))
-        if key in limits
-    ]
-    inside = (
-        math.isfinite(value)
-        and value > limits.get("above", -math.inf)
-        and value >= limits.get("minimum", -math.inf)
-        and value < limits.get("below", math.inf)
-        and value <= limits.get("maximum", math.inf)
-    )
-    if not inside:
-        raise ValueError(
-            f"{name}={value} is out of range; expected a finite number {' and '.join(expected)}.".replace("  ", " ")
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .config import Config
+from .rule import flag_of
 
 # Flags that a refusal lists; more of them are another run, not a slip.
 MOST = 10
@@ -16,19 +17,14 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
     flags |= settings["model_options"]
     for number, rule in enumerate(settings["rules"], start=1):
         prefix = f"rule {number}: " if len(settings["rules"]) > 1 else ""
-        for name, value in rule.items():
-            if name != "values":
-                flags[prefix + name] = value
-        several = sum(isinstance(value, dict) for value in rule["values"].values()) > 1
-        for field, value in rule["values"].items():
-            if isinstance(value, dict):
-                # Flags know one schedule; only a file of rules can have more, and theirs must not hide each other.
-                own = f"{prefix}{field}: " if several else prefix
-                words = {"initial": "initial_value", "final": field, "value": field}
-                flags[own + "schedule"] = value["name"]
-                flags |= {own + words.get(option, option): part for option, part in value["options"].items()}
-            else:
-                flags[prefix + field] = value
+        schedules = [key for key, value in rule.items() if isinstance(value, dict)]
+        for key, value in rule.items():
+            if not isinstance(value, dict):
+                flags[prefix + flag_of(key)] = value
+                continue
+            # Flags know one schedule; only a file of rules can have more, and theirs must not hide each other.
+            own = f"{prefix}{key}: " if len(schedules) > 1 else prefix
+            flags |= {own + flag_of(name, key): part for name, part in value.items()}
     return flags
 
 

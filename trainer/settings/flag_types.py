@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from ..runtime import user_files
+from .checks import suggestion
 
 
 class Whole(flags.IntegerParser):
@@ -51,8 +51,7 @@ def told(error: flags.Error, known: Iterable[str]) -> str:
       known: the names of all flags.
     """
     if isinstance(error, flags.UnrecognizedFlagError):
-        close = difflib.get_close_matches(error.flagname.removeprefix("no"), sorted(known), n=1)
-        hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
+        hint = suggestion(error.flagname.removeprefix("no"), sorted(known), "--").rstrip() or "--help lists all flags."
         return f"--{user_files.shown(error.flagname)} is not a flag; {hint}"
     # "Missing value for flag --seed.", "flag --seed=x: is not a whole number; ...".
     _, missing, flag = str(error).partition("Missing value for flag ")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import difflib
 import inspect
-import math
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -22,7 +20,9 @@ from ..packages import constraints, models
 from ..runtime import user_files
 from . import flag_files, flag_types, rules
 from . import help_text as helptext
-from .config import OPTIMIZER_STATES, Config, RuleSettings, ScheduleSettings
+from .checks import check_choice
+from .config import Config
+from .rule import FLAGS, OPTIMIZER_STATES, Rule, flag_of
 
 # Flags of a single rule that are no hyperparameter of a constraint, with the texts for --help.
 RULE_FLAGS: dict[str, tuple[type, str]] = {
@@ -38,27 +38,41 @@ RULE_FLAGS: dict[str, tuple[type, str]] = {
     "layer_type": (list, "Classes of layers whose variables are meant, such as Dense,Conv2D (default: all)."),
     "group": (str, f"Weights that share one norm: {', '.join(constraints.GROUPINGS)}, or axes such as 0,1."),
     "with_bias": (bool, "Whether a unit's bias belongs to its kernel's group (default: false)."),
-    "spread": (str, "How --sparsity is spread over layers: uniform, or erk for less in small ones."),
+    "sparsity_distribution": (
+        str,
+        "How layers share --sparsity: uniform, or erk for less in small ones.",
+    ),
+    "rule_begin": (str, "Where the rule begins to hold: a step, 10% or 3ep (default: 0)."),
+    "rule_end": (str, "Where the rule ends: a step, 80% or 30ep (default: it holds to the end)."),
     "project_every": (int, "Project every so many steps, and after the last (default: 1)."),
-    "rate": (float, "Share of the way to the projection taken each time, in (0, 1] (default: 1)."),
+    "relaxation": (float, "Share of the way to the projection taken each time, in (0, 1] (default: 1)."),
     "optimizer_state": (
         str,
         f"What becomes of the optimizer's state of projected weights: {', '.join(OPTIMIZER_STATES)} (default: keep).",
     ),
-    "pattern_from": (str, "Run directory whose newest checkpoint tells mask which weights are zero."),
+    "mask_from": (str, "Run directory whose newest checkpoint tells mask which weights are zero."),
 }
 SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
     "schedule": (str, f"How the constraint's value changes: {', '.join(constraints.schedules.SCHEDULES)}."),
-    "initial_value": (float, "Value at --begin; the constraint's own flag (--max_value, ...) is the value at --end."),
-    "begin": (str, "Where the schedule begins: a step, 10% or 3ep (default: 0)."),
-    "end": (str, "Where the schedule ends: a step, 80% or 30ep (default: 100%)."),
+    "initial_value": (
+        float,
+        "Value at the schedule's begin; the constraint's own flag (--max_value, ...) is that at its end.",
+    ),
+    "schedule_begin": (str, "Where the schedule begins: a step, 10% or 3ep (default: 0)."),
+    "schedule_end": (str, "Where the schedule ends: a step, 80% or 30ep (default: 100%)."),
     "power": (float, "Exponent of the polynomial schedule (default: 3)."),
     "boundaries": (list, "Where the piecewise schedule changes: 10%,50%."),
     "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
 }
 
 # Old names of flags that still work.
-RENAMED = {"eval_split": "validation_split"}
+RENAMED = {
+    **rules.RENAMED,
+    "begin": "schedule_begin",
+    "end": "schedule_end",
+    "eval_split": "validation_split",
+    "max_nonfinite": "max_nonfinite_steps",
+}
 # What libraries say is no part of a run, so that `flags.txt` leaves it out.
 VERBOSITY = "verbosity"
 OTHER_FLAGS: dict[str, tuple[type, str]] = {
@@ -170,8 +184,8 @@ def config(flag_values: flags.FlagValues) -> Config:
     for field in dataclasses.fields(Config):
         if "help" in field.metadata and field.name in given:
             values[field.name] = _converted(field.name, given[field.name], hints[field.name])
-    _known("model", values["model"], models.REGISTRY)
-    _known("learning_rate_schedule", values["learning_rate_schedule"], _RATE_SCHEDULES)
+    for name, choices in (("model", models.REGISTRY), ("learning_rate_schedule", _RATE_SCHEDULES)):
+        check_choice(f"--{name}={values[name]}", values[name], choices)
     return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
 
 
@@ -189,7 +203,7 @@ def as_flagfile(flag_values: flags.FlagValues, **overrides: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
+def _rules(given: dict[str, Any]) -> tuple[Rule, ...]:
     single = [*RULE_FLAGS, *SCHEDULE_FLAGS, *_hyperparameters()]
     if "rules" in given:
         both = [f"--{name}" for name in single if name in given]
@@ -198,76 +212,60 @@ def _rules(given: dict[str, Any]) -> tuple[RuleSettings, ...]:
                 f"--rules={given['rules']} and {', '.join(both)} both describe rules; move the flags into the file."
             )
         return rules.load(given["rules"])
-    names = given.get("constraint", ["none"])
-    if not any(names):
-        raise ValueError(f"--constraint is empty; leave it out, or choose from {', '.join(constraints.REGISTRY)}.")
-    for name in names:
-        _known("constraint", name, constraints.REGISTRY)
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(f"--constraint={','.join(names)} names {min(twice)} twice; name each set once.")
+    return (rules.rule_from_table(_table(given), FLAGS),)
+
+
+def _table(given: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a rule as a `[[rule]]` table."""
+    table: dict[str, Any] = {"constraint": ["none"]}
+    table |= {key: given[flag_of(key)] for key in rules.KEYS if flag_of(key) in given}
+    names = rules.sets_named(table["constraint"], FLAGS)
     own = rules.fields_of(names)
+    for flag in ("variables", "layer_type"):
+        if flag in table and not any(table[flag]):
+            raise ValueError(f"--{flag} is empty; leave the flag out for its default, or name some.")
+    if "group" in table and table["group"] not in constraints.GROUPINGS:
+        table["group"] = _axes(table["group"])
+    # A default that several sets share is that of the last of them.
+    table |= {name: field.default for name, field in own.items()}
     for flag, takers in _hyperparameters().items():
-        if flag in given and flag not in own:
-            raise ValueError(
-                f"--{flag}={_written(given[flag])} means nothing to --constraint={','.join(names)}, which takes "
-                f"{', '.join(f'--{field}' for field in own) or 'no value'}; "
-                f"--{flag} belongs to {', '.join(taker for taker, _ in takers)}."
-            )
-    # Defaults are written down too: what a run computed must not change with a default.
-    values: dict[str, Any] = {}
-    for flag, field in own.items():
-        value = given.get(flag, field.default)
-        values[flag] = value if "help" in field.metadata else _converted(flag, value, tuple[int, ...])
+        if flag in given:
+            whole = "option" in takers[0][1].metadata
+            table[flag] = _converted(flag, given[flag], tuple[int, ...]) if whole else given[flag]
     extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
     if "schedule" in given:
-        scheduled = rules.scheduled_field(names)
-        options = {flag: given[flag] for flag in extra if flag not in ("schedule", "initial_value")}
-        if "values" in options:
-            options["values"] = [_number("values", value) for value in options["values"]]
-        if "initial_value" in given:
-            if not math.isfinite(given["initial_value"]):
-                raise ValueError(f"--initial_value={given['initial_value']} must be a finite number.")
-            options["initial"] = given["initial_value"]
-        # The default bound is where a schedule ends; a piecewise one has its own end, which nobody need repeat.
-        final = given.get(scheduled) if given["schedule"] == "piecewise" else values.get(scheduled)
-        values[scheduled] = _schedule_settings(given["schedule"], options, scheduled, final)
+        scheduled = next((name for name, field in own.items() if "help" in field.metadata), None)
+        if scheduled is None:
+            raise ValueError(
+                f"--constraint={','.join(names)} has no value that a schedule could change; leave --schedule out."
+            )
+        # A bound is where a schedule ends, unless it is piecewise, which has values of its own.
+        final = given.get(scheduled) if given["schedule"] == "piecewise" else table[scheduled]
+        table[scheduled] = _schedule(given, scheduled, final)
     elif extra:
         raise ValueError(
             f"--{extra[0]}={_written(given[extra[0]])} needs a schedule; add --schedule=cosine, or leave it out."
         )
-    rule = {flag: given[flag] for flag in RULE_FLAGS if flag in given and flag != "constraint"}
-    for flag in ("variables", "layer_type"):
-        if flag in given and not any(given[flag]):
-            raise ValueError(f"--{flag} is empty; leave the flag out for its default, or name some.")
-        rule[flag] = tuple(rule.get(flag, ()))
-    if "group" in rule and rule["group"] not in constraints.GROUPINGS:
-        rule["group"] = _axes(rule["group"])
-    return (RuleSettings(constraint=",".join(names), values=values, **rule),)
+    return table
 
 
-def _axes(text: str) -> str | tuple[int, ...]:
+def _schedule(given: dict[str, Any], scheduled: str, final: float | None) -> dict[str, Any]:
+    """The flags of a schedule as a table."""
+    options = ("schedule", "initial", "begin", "end", "power", "boundaries", "values")
+    table = {name: given[flag] for name in options if (flag := flag_of(name, scheduled)) in given}
+    if "values" in table:
+        table["values"] = [_number("values", value) for value in table["values"]]
+    if final is not None:
+        table["value" if table["schedule"] == "constant" else "final"] = final
+    return table
+
+
+def _axes(text: str) -> str | list[int]:
     """The axes that `--group` names, or the text itself, which is then unknown."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        return [int(part) for part in text.split(",")]
     except ValueError:
         return text
-
-
-def _schedule_settings(name: str, options: dict[str, Any], field: str, final: float | None) -> ScheduleSettings:
-    """Checks a schedule given by flags and names what is wrong in the flags' own words."""
-    _known("schedule", name, constraints.schedules.SCHEDULES)
-    words = {"initial": "initial_value", "final": field, "value": field}
-    if final is not None:
-        options["value" if name == "constant" else "final"] = final
-    try:
-        return rules.schedule_settings({"schedule": name, **options})
-    except rules.MissingOptionError as error:
-        raise ValueError(f"--schedule={name} needs --{words.get(error.option, error.option)}.") from None
-    except rules.UnknownOptionError as error:
-        flag = words.get(error.option, error.option)
-        takes = ", ".join(f"--{words.get(option, option)}" for option in error.taken)
-        raise ValueError(f"--{flag} means nothing to --schedule={name}, which takes {takes}.") from None
 
 
 def _chosen_model_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -350,14 +348,6 @@ def _number(flag: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"--{flag}: {text} is not a number; write numbers with commas, such as 4,2,1.") from None
-
-
-def _known(flag: str, name: str, registry: typing.Iterable[str]) -> None:
-    choices = list(registry)
-    if name not in choices:
-        close = difflib.get_close_matches(name, choices, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"--{flag}={name} is not known; {hint}choose from {', '.join(choices)}.")
 
 
 def _help(field: dataclasses.Field) -> str:

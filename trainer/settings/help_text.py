@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import pathlib
 import shutil
 import sys
@@ -10,13 +9,15 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .checks import suggestion
+
 ASKING = ("--help", "-help", "-h", "-?", "--helpshort", "-helpshort", "--helpfull", "-helpfull")
 
 _BEGINNING = """\
 Trains a network whose weights obey exact constraints.
 
   PROGRAM --constraint=maxnorm --max_value=2
-  PROGRAM --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --end=80%
+  PROGRAM --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --schedule_end=80%
   PROGRAM --rules=annealed --run_dir=runs/annealed
   PROGRAM --flagfile=runs/annealed/flags.txt     # continues that run
 
@@ -35,8 +36,8 @@ _OPTIMIZER = (
 )
 _RUN = (
     *("batch_size", "epochs", "train_steps", "steps_per_loop", "jit", "deterministic", "seed", "num_replicas"),
-    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "on_nonfinite", "max_nonfinite", "max_spike"),
-    "early_stopping",
+    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "early_stopping"),
+    *("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
 )
 _REPORTING = ("summary_every", "histogram_every", "eval_every", "verbosity")
 
@@ -73,8 +74,7 @@ def page(asked: str, group: str, of_group: Mapping[str, Iterable[str]], flags: M
       ValueError: there is no such group.
     """
     if group and group not in of_group:
-        close = difflib.get_close_matches(group, [*of_group, *flags], n=1)
-        hint = f"did you mean {close[0]}? " if close and close[0] in of_group else ""
+        hint = suggestion(group, of_group)
         raise ValueError(f"{asked}={group} is no group of flags; {hint}choose from {', '.join(of_group)}.")
     width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
     parts = []

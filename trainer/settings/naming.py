@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import Config, RuleSettings
+    from .config import Config
+    from .rule import Rule
 
 # Longest name of a directory without its digest; most file systems take 255 characters.
 LONGEST = 120
@@ -19,17 +20,18 @@ LONGEST = 120
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]")
 
 
-def rule(settings: RuleSettings) -> list[str]:
+def rule(settings: Rule) -> list[str]:
     """A rule: its constraint, its values, and what else differs from the defaults, as `name=value`."""
-    parts = [settings.constraint.replace(",", "+")]
-    parts += [f"{field}={_written(value)}" for field, value in settings.values.items()]
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.name in ("constraint", "values", "source") or value == field.default:
+    usual = {field.name: field.default for field in dataclasses.fields(settings)}
+    parts = [settings.name.replace(",", "+")]
+    for key, value in settings.to_table().items():
+        if key == "constraint" or value == usual.get(key):
             continue
-        if field.name == "pattern_from":
+        if key == "mask_from":
             value = pathlib.Path(value).name
-        parts.append(f"{field.name}={_written(value)}")
+        alone = isinstance(value, dict) and "schedule" not in value
+        several = {f"{key}.{name}": one for name, one in value.items()} if alone else {key: value}
+        parts += [f"{name}={_written(one)}" for name, one in several.items()]
     return parts
 
 
@@ -62,7 +64,7 @@ def directory(config: Config) -> str:
     if len(config.rules) == 1:
         rules = rule(config.rules[0])
     else:
-        rules = ["+".join(one.constraint.replace(",", "+") for one in config.rules[:3])]
+        rules = ["+".join(one.name.replace(",", "+") for one in config.rules[:3])]
     first, *others = [_UNSAFE.sub("_", part) for part in rules]
     last = [_UNSAFE.sub("_", part)[: LONGEST // 4] for part in (config.model, config.dataset)]
     name = first[: LONGEST // 4]
@@ -76,9 +78,9 @@ def directory(config: Config) -> str:
 
 
 def _written(value: Any) -> str:
-    if hasattr(value, "options"):
-        ends = [value.options[name] for name in ("initial", "final") if name in value.options]
-        return "to".join(map(_written, ends)) if len(ends) == 2 else value.name
+    if isinstance(value, dict):
+        ends = [value[name] for name in ("initial", "final") if name in value]
+        return "to".join(map(_written, ends)) if ends else value["schedule"]
     if isinstance(value, (list, tuple)):
         return ",".join(map(_written, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -41,7 +41,7 @@ def test_nothing_is_a_spike_unless_asked_for():
 
 @pytest.mark.parametrize("policy", ["skip", "rollback", "abort"])
 def test_a_spike_goes_back_whatever_becomes_of_steps_that_are_not_finite(policy):
-    config = Config(on_nonfinite=policy, max_nonfinite=2)
+    config = Config(on_nonfinite=policy, max_rollbacks=2)
     assert end_of(config, 20, [10], 0, "loss 3") is None
     assert "still loss 3 after 2 returns" in end_of(config, 20, [10], 2, "loss 3")
     assert (end_of(config, 20, [10], 0) is None) == (policy == "rollback")
@@ -70,7 +70,7 @@ def test_a_run_goes_back_once_past_the_batches_that_led_to_it(monkeypatch, tmp_p
 
 def test_a_loss_that_stays_high_ends_the_run_with_the_checkpoint_before_it(monkeypatch, tmp_path):
     injected(monkeypatch, since(7), what="loss", value=1e4)
-    one = session(tmp_path, max_spike=3.0, max_nonfinite=2)
+    one = session(tmp_path, max_spike=3.0, max_rollbacks=2)
     with pytest.raises(errors.NonFiniteError, match=r"step 10: still loss .* after 2 returns.*step 5.*--learning"):
         one.run(Interrupt())
     one.close()

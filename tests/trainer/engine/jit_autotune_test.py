@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_experiment
+from tests.support.rules import rule_of
 from tests.trainer.experiment_test import config
 from trainer import experiment
 from trainer.engine import jit_autotune
 from trainer.engine.jit_autotune import Rehearsal
 from trainer.runtime.signals import Interrupt
 from trainer.session import Session
-from trainer.settings.config import Config, RuleSettings
+from trainer.settings.config import Config
 from trainer.storage import run_directory
 
-BALL = RuleSettings("maxnorm", {"max_value": 0.5})
+BALL = rule_of("maxnorm", {"max_value": 0.5})
 
 
 def rehearsal(parts: tiny_experiment.Parts) -> Rehearsal:

@@ -96,17 +96,17 @@ def test_a_share_of_the_way_takes_a_share_of_the_tangent():
 def test_joined_variables_share_what_happens():
     variables, _, found = stepped("adam")
     target = targets.Target(
-        rule=1,
+        rule_index=1,
         name="topk",
         label="network",
         variables=tuple(variables),
-        join=targets.flat([(4, 3), (4, 3), (3,)]),
+        packing=targets.concatenate([(4, 3), (4, 3), (3,)]),
         constraint=tiny_experiment.constraints.REGISTRY["topk"](0.6),
         optimizer_state="mask",
     )
     before = target.weights()
     after = target.constraint(before)
     found.update(target, target.constraint, before, after, 1.0)
-    for variable, value in zip(variables, target.join.split(after), strict=True):
+    for variable, value in zip(variables, target.packing.unpack(after), strict=True):
         (momentum,) = found.momentums(variable)
         np.testing.assert_array_equal(momentum.numpy() == 0, value.numpy() == 0)

@@ -80,7 +80,7 @@ def test_one_trace_follows_a_schedule():
 @pytest.mark.parametrize("rate", [1.0, 0.5])
 @pytest.mark.parametrize(("every", "due"), [(1, range(1, 11)), (4, (4, 8, 10)), (5, (5, 10)), (99, (10,))])
 def test_projects_every_so_many_steps_and_after_the_last(every, due, rate):
-    ball = target("maxnorm", weights(), project_every=every, rate=rate, max_value=0.5)
+    ball = target("maxnorm", weights(), project_every=every, relaxation=rate, max_value=0.5)
     projector = Projector([ball], TOTAL)
     moved = []
     for number in range(1, TOTAL + 1):
@@ -92,7 +92,7 @@ def test_projects_every_so_many_steps_and_after_the_last(every, due, rate):
 
 
 def test_a_rate_goes_that_share_of_the_way_and_all_of_it_at_the_last_step():
-    ball = target("maxnorm", weights(), rate=0.25, max_value=0.5)
+    ball = target("maxnorm", weights(), relaxation=0.25, max_value=0.5)
     projector = Projector([ball], TOTAL)
     full = np.asarray(ball.constraint(weights()))
     for number in range(1, TOTAL):
@@ -106,7 +106,9 @@ def test_a_rate_goes_that_share_of_the_way_and_all_of_it_at_the_last_step():
 
 
 def test_the_start_is_projected_whole_whatever_rate_and_interval():
-    ball = target("maxnorm", weights(), rate=0.25, project_every=7, max_value=schedules.linear(1.5, 0.5, end=TOTAL))
+    ball = target(
+        "maxnorm", weights(), relaxation=0.25, project_every=7, max_value=schedules.linear(1.5, 0.5, end=TOTAL)
+    )
     Projector([ball], TOTAL).project_fully(step(0))
     assert tiny_experiment.same_bits([ball.variables[0].numpy()], [REGISTRY["maxnorm"](max_value=1.5)(weights())])
 
@@ -126,9 +128,9 @@ def test_measures_equal_numpy(rate):
     before = weights((3, 2, 4, 5), scale=0.2)
     before[..., 0] = 0
     before[..., 1] *= 0.01  # Stays inside.
-    conv = target("maxnorm", before, axes=(0, 1, 2), rate=rate, max_value=0.7)
-    depthwise = target("nonneg", before, axes=(0, 1), rate=rate)
-    box = target("box", before, axes=(0, 1, 2), rate=rate, min_value=-0.1, max_value=0.2)
+    conv = target("maxnorm", before, axes=(0, 1, 2), relaxation=rate, max_value=0.7)
+    depthwise = target("nonneg", before, axes=(0, 1), relaxation=rate)
+    box = target("box", before, axes=(0, 1, 2), relaxation=rate, min_value=-0.1, max_value=0.2)
     measured = Projector([conv, depthwise, box], TOTAL).project(step(1), YES).numpy()
     assert measured.shape == (3, len(MEASURES) + 2)
 
@@ -215,11 +217,11 @@ def test_joined_variables_are_projected_together():
     values = [weights((6, 5)), weights((5, 3), seed=1)]
     variables = [Recorded(value) for value in values]
     ball = targets.Target(
-        rule=1,
+        rule_index=1,
         name="maxnorm",
         label="network",
         variables=tuple(variables),
-        join=targets.flat([(6, 5), (5, 3)]),
+        packing=targets.concatenate([(6, 5), (5, 3)]),
         constraint=REGISTRY["maxnorm"](max_value=2.0),
     )
     row = Projector([ball], TOTAL).project(step(1), YES).numpy()[0]

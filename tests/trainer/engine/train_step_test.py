@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
@@ -11,13 +12,13 @@ import tensorflow as tf
 
 from constraints import REGISTRY
 from tests.support import tiny_experiment
+from tests.support.rules import rule_of
 from tests.support.suites import fast
 from trainer.runtime import replicas as devices
-from trainer.settings.config import RuleSettings, ScheduleSettings
 
-MAXNORM = RuleSettings("maxnorm", {"max_value": 0.5})
-COSINE = RuleSettings(
-    "maxnorm", {"max_value": ScheduleSettings("cosine", {"initial": 2.0, "final": 0.3, "begin": "0", "end": "80%"})}
+MAXNORM = rule_of("maxnorm", {"max_value": 0.5})
+COSINE = rule_of(
+    "maxnorm", {"max_value": {"schedule": "cosine", "initial": 2.0, "final": 0.3, "begin": "0", "end": "80%"}}
 )
 # The scale of a gradient shows in plain descent only; adam divides it away.
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.5}
@@ -115,7 +116,7 @@ def test_a_step_is_gradient_then_optimizer_then_projection(optimizer, replicas):
 
 
 def test_training_starts_from_a_feasible_point():
-    parts = tiny_experiment.parts(RuleSettings("maxnorm", {"max_value": 0.1}, rate=0.5, project_every=7))
+    parts = tiny_experiment.parts(rule_of("maxnorm", {"max_value": 0.1}, relaxation=0.5, project_every=7))
     before = weights(parts)
     parts.steps.project_fully()
     expected = [np.array(REGISTRY["maxnorm"](max_value=0.1)(before[i])) for i in (0, 2)]
@@ -140,7 +141,7 @@ MANY = [("l1ball", {"max_value": 0.5}), ("topk", {"sparsity": 0.8})]
 def test_replicas_agree_on_kernels_of_many_weights(values):
     # Past the size up to which float32 weights are projected in float64.
     parts = tiny_experiment.parts(
-        RuleSettings(*values), replicas=2, hidden_units=(120, 60), optimizer="adam", learning_rate=0.02
+        rule_of(*values), replicas=2, hidden_units=(120, 60), optimizer="adam", learning_rate=0.02
     )
     parts.train(20)
     assert devices.copies_equal(parts.variables())
@@ -212,7 +213,7 @@ def test_the_rate_returned_is_the_one_the_last_step_used():
 
 @pytest.mark.parametrize(("replicas", "jit"), [(1, False), (2, False), (1, True)])
 def test_chunks_of_any_length_make_the_same_run_bit_for_bit_in_one_trace(replicas, jit):
-    rule = RuleSettings(COSINE.constraint, COSINE.values, project_every=3, rate=0.7)
+    rule = dataclasses.replace(COSINE, project_every=3, relaxation=0.7)
     parts = tiny_experiment.parts(
         rule, replicas=replicas, dropout=0.4, learning_rate=0.02, learning_rate_schedule="cosine"
     )

@@ -12,6 +12,7 @@ import pytest
 from constraints import REGISTRY, Intersection, schedules
 from tests.support import tiny_experiment
 from tests.support.cases import SETS
+from tests.support.rules import rule_of
 from tests.support.suites import fast
 from tests.trainer.experiment_test import config
 from trainer import main
@@ -19,7 +20,6 @@ from trainer.reporting import certificate
 from trainer.rules import matching
 from trainer.rules.target import Target
 from trainer.settings import flags
-from trainer.settings.config import RuleSettings
 
 
 def target(name, value, axes=(0,), constraint=None, **values) -> Target:
@@ -191,7 +191,7 @@ def test_sets_that_do_not_meet_are_told_apart():
 @pytest.mark.slow
 def test_a_run_whose_sets_do_not_meet_says_so_and_exits_with_1(tmp_path, monkeypatch, capsys):
     values = {"min_value": 0.5, "box.max_value": 1.0, "maxnorm.max_value": 0.1}
-    settings = config(tmp_path / "run", RuleSettings("box,maxnorm", values), train_steps=2)
+    settings = config(tmp_path / "run", rule_of("box,maxnorm", values), train_steps=2)
     # Schedules are looked at before the first step, but not at every step.
     monkeypatch.setattr(matching, "_check_meets", lambda *_: None)
     monkeypatch.setattr(flags, "config", lambda: settings)

@@ -7,9 +7,9 @@ import json
 import keras
 import tensorflow as tf
 
+from tests.support.rules import rule_of
 from trainer.reporting import run_card
 from trainer.rules import matching
-from trainer.settings.config import RuleSettings
 from trainer.settings.timeline import Timeline
 
 
@@ -25,7 +25,7 @@ def cells(table: str) -> dict[str, list[str]]:
 
 def test_every_variable_has_a_row_with_its_rule_bound_and_zeros():
     model = network()
-    targets = matching.match([RuleSettings("topk", {"sparsity": 0.5}, ("a/kernel",))], model, Timeline(20, 5))
+    targets = matching.match([rule_of("topk", {"sparsity": 0.5}, ("a/kernel",))], model, Timeline(20, 5))
     model.trainable_variables[0].assign(targets[0].constraint(model.trainable_variables[0].value))
     rows = cells(run_card.variable_table(model, targets, 0))
     assert set(rows) == {variable.path for variable in model.trainable_variables}
@@ -35,8 +35,8 @@ def test_every_variable_has_a_row_with_its_rule_bound_and_zeros():
 
 def test_a_rule_that_has_ended_has_no_row():
     model = network()
-    first = RuleSettings("maxnorm", {"max_value": 4.0}, end="10")
-    second = RuleSettings("maxnorm", {"max_value": 0.5}, begin="10")
+    first = rule_of("maxnorm", {"max_value": 4.0}, end="10")
+    second = rule_of("maxnorm", {"max_value": 0.5}, begin="10")
     targets = matching.match([first, second], model, Timeline(20, 5))
     bounds = [cells(run_card.variable_table(model, targets, step))["a/kernel"][4] for step in (0, 9, 10)]
     assert bounds == ["4", "4", "0.5"]
@@ -44,14 +44,14 @@ def test_a_rule_that_has_ended_has_no_row():
 
 def test_weights_that_are_joined_have_a_row_together():
     model = network()
-    targets = matching.match([RuleSettings("topk", {"sparsity": 0.5}, group="network")], model, Timeline(20, 5))
+    targets = matching.match([rule_of("topk", {"sparsity": 0.5}, group="network")], model, Timeline(20, 5))
     last = run_card.variable_table(model, targets, 0).splitlines()[-1]
     assert last.startswith("network: a/kernel + b/kernel")
     assert last.split()[4] == "36"
 
 
 def test_a_rule_shows_its_steps_and_its_bounds_over_the_run():
-    rule = RuleSettings("maxnorm", {"max_value": 2.0}, begin="5", project_every=3)
+    rule = rule_of("maxnorm", {"max_value": 2.0}, begin="5", project_every=3)
     targets = matching.match([rule], network(), Timeline(20, 5))
     for row in run_card.rules_table(targets, 20).splitlines()[2:]:
         assert row.split()[-7:] == ["5", "to", "20", "3", "2", "2", "2"]

@@ -29,7 +29,7 @@ RUNS = {
     },
     "annealed": [f"--rules={PRESETS / 'annealed.toml'}", "--hidden_units=64,32", "--epochs=8", "--summary_every=20"],
     "cosine": [
-        *("--constraint=maxnorm", "--schedule=cosine", "--initial_value=8", "--max_value=1", "--end=80%"),
+        *("--constraint=maxnorm", "--schedule=cosine", "--initial_value=8", "--max_value=1", "--schedule_end=80%"),
         *("--hidden_units=64", "--learning_rate=0.01", "--train_steps=250", "--summary_every=7"),
     ],
 }

@@ -8,9 +8,9 @@ import tensorflow as tf
 from constraints import REGISTRY, Intersection
 from constraints.layout import Columns
 from constraints.sets._matrix import Joint
+from tests.support.rules import rule_of
 from trainer.rules import layer_groups, matching
 from trainer.rules.attach import attach
-from trainer.settings.config import RuleSettings
 from trainer.settings.timeline import Timeline
 
 BOUND = 0.3
@@ -20,7 +20,7 @@ MaxNorm = REGISTRY["maxnorm"]
 @pytest.mark.parametrize("name", [name for name in REGISTRY if name != "mask"])
 def test_the_groups_of_a_rule_are_those_of_a_call_where_none_are_named(name):
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(4, 2, name="conv")])
-    (target,) = matching.match([RuleSettings(name)], model, Timeline(10, 5))
+    (target,) = matching.match([rule_of(name)], model, Timeline(10, 5))
     w = np.random.default_rng(0).standard_normal((2, 2, 2, 4)).astype(np.float32)
     np.testing.assert_array_equal(REGISTRY[name]()(w), target.constraint(w))
     np.testing.assert_array_equal(REGISTRY[name]().distance(w), target.constraint.distance(w))

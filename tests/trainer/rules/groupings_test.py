@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from constraints import REGISTRY
 from constraints.sets._matrix import Joint
+from tests.support.rules import rule_of
 from trainer.rules import layer_groups, matching
-from trainer.settings.config import RuleSettings
 from trainer.settings.timeline import Timeline
 
 layers = keras.layers
@@ -32,7 +32,7 @@ def attention() -> keras.Model:
 
 
 def target(model, pattern, group, constraint="maxnorm", **values):
-    (found,) = matching.match([RuleSettings(constraint, values, (pattern,), group=group)], model, TIMELINE)
+    (found,) = matching.match([rule_of(constraint, values, (pattern,), group=group)], model, TIMELINE)
     found.variables[0].assign(np.random.default_rng(0).standard_normal(found.variables[0].shape))
     return found
 
@@ -84,7 +84,7 @@ def test_a_gate_is_the_weights_of_all_its_units(layer, gates, name):
     value = found.variables[0].numpy().astype(np.float64)
     parts = np.split(value, gates, axis=-1)
     np.testing.assert_allclose(norms(found), [np.sqrt(np.sum(part**2)) for part in parts])
-    projected = found.join.split(found.constraint(found.weights()))[0]
+    projected = found.packing.unpack(found.constraint(found.weights()))[0]
     assert projected.shape == value.shape
     limited = [part * min(1.0, 2.0 / np.linalg.norm(part)) for part in parts]
     np.testing.assert_allclose(projected, np.concatenate(limited, axis=-1), rtol=1e-6)
@@ -108,7 +108,7 @@ def test_an_axis_that_a_variable_lacks():
 
 def test_a_network_is_one_group():
     model = network(layers.Dense(6, name="one"), layers.Dense(3, name="two"))
-    (found,) = matching.match([RuleSettings("maxnorm", {"max_value": 1.0}, group="network")], model, TIMELINE)
+    (found,) = matching.match([rule_of("maxnorm", {"max_value": 1.0}, group="network")], model, TIMELINE)
     assert [variable.path for variable in found.variables] == ["one/kernel", "two/kernel"]
     assert (found.label, found.num_groups, found.size) == ("network", 1, 4 * 6 + 6 * 3)
     values = [variable.numpy() for variable in found.variables]
@@ -117,17 +117,17 @@ def test_a_network_is_one_group():
 
 def test_a_network_is_ranked_by_magnitude_over_its_layers():
     model = network(layers.Dense(6, name="one"), layers.Dense(3, name="two"))
-    (found,) = matching.match([RuleSettings("topk", {"sparsity": 0.9}, group="network")], model, TIMELINE)
+    (found,) = matching.match([rule_of("topk", {"sparsity": 0.9}, group="network")], model, TIMELINE)
     found.variables[0].assign(np.full((4, 6), 0.5))
     found.variables[1].assign(np.full((6, 3), 1.0))
-    one, two = found.join.split(found.constraint(found.weights()))
+    one, two = found.packing.unpack(found.constraint(found.weights()))
     # Of 42 weights 38 are zero, and those left are all where the weights are large.
     assert (np.count_nonzero(one), np.count_nonzero(two)) == (0, 4)
 
 
 def test_with_its_bias_a_unit_has_one_norm():
     model = network(layers.Dense(6, name="one"), layers.Dense(3, name="two", use_bias=False))
-    one, two = matching.match([RuleSettings("maxnorm", {"max_value": 1.0}, with_bias=True)], model, TIMELINE)
+    one, two = matching.match([rule_of("maxnorm", {"max_value": 1.0}, with_bias=True)], model, TIMELINE)
     assert [variable.path for variable in one.variables] == ["one/kernel", "one/bias"]
     assert [variable.path for variable in two.variables] == ["two/kernel"]
     rng = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_with_its_bias_a_unit_has_one_norm():
     kernel, bias = (variable.numpy().astype(np.float64) for variable in one.variables)
     length = np.sqrt(np.sum(kernel**2, axis=0) + bias**2)
     np.testing.assert_allclose(norms(one), length)
-    projected = one.join.split(one.constraint(one.weights()))
+    projected = one.packing.unpack(one.constraint(one.weights()))
     np.testing.assert_allclose(projected[0], kernel * np.minimum(1, 1 / length), rtol=1e-6)
     np.testing.assert_allclose(projected[1], bias * np.minimum(1, 1 / length), rtol=1e-6)
 
@@ -144,24 +144,22 @@ def test_with_its_bias_a_unit_has_one_norm():
 def test_a_bias_can_be_claimed_once():
     model = network(layers.Dense(6, name="one"))
     with pytest.raises(ValueError, match="`one/bias` is claimed by rule 1"):
-        matching.match(
-            [RuleSettings("maxnorm", with_bias=True), RuleSettings("nonneg", {}, ("bias",))], model, TIMELINE
-        )
+        matching.match([rule_of("maxnorm", with_bias=True), rule_of("nonneg", {}, ("bias",))], model, TIMELINE)
     with pytest.raises(ValueError, match=r"with_bias: none of one/kernel has a bias"):
         matching.match(
-            [RuleSettings("maxnorm", with_bias=True)], network(layers.Dense(6, name="one", use_bias=False)), TIMELINE
+            [rule_of("maxnorm", with_bias=True)], network(layers.Dense(6, name="one", use_bias=False)), TIMELINE
         )
 
 
 def test_a_bias_that_goes_with_its_kernel_is_not_taken_alone_too_and_a_frozen_one_not_at_all():
     model = network(layers.Dense(6, name="one"), layers.LayerNormalization(name="norm"))
-    found = matching.match([RuleSettings("maxnorm", {}, ("*",), with_bias=True)], model, TIMELINE)
+    found = matching.match([rule_of("maxnorm", {}, ("*",), with_bias=True)], model, TIMELINE)
     assert [one.names for one in found] == [("one/kernel", "one/bias"), ("norm/gamma",), ("norm/beta",)]
     model.get_layer("one").bias.trainable = False
-    found = matching.match([RuleSettings("maxnorm", {}, ("one/*", "gamma"))], model, TIMELINE)
+    found = matching.match([rule_of("maxnorm", {}, ("one/*", "gamma"))], model, TIMELINE)
     assert [one.names for one in found] == [("one/kernel",), ("norm/gamma",)]
     with pytest.raises(ValueError, match="with_bias: none of one/kernel has a bias"):
-        matching.match([RuleSettings("maxnorm", {}, ("one/*",), with_bias=True)], model, TIMELINE)
+        matching.match([rule_of("maxnorm", {}, ("one/*",), with_bias=True)], model, TIMELINE)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -172,12 +170,12 @@ def test_every_set_takes_the_groups_it_says_and_no_others(name):
     for group in ("unit", "tensor", "network", "element", "row"):
         if group not in kind.groupings:
             with pytest.raises(ValueError, match=f"group={group} means nothing to {name}; it takes "):
-                matching.match([RuleSettings(name, group=group)], model, TIMELINE)
+                matching.match([rule_of(name, group=group)], model, TIMELINE)
             continue
-        for found in matching.match([RuleSettings(name, group=group)], model, TIMELINE):
+        for found in matching.match([rule_of(name, group=group)], model, TIMELINE):
             projected = found.constraint(found.weights())
             assert kind.proximal or np.all(found.constraint.distance(projected).numpy() <= 1e-5)
-            back = found.join.split(projected)
+            back = found.packing.unpack(projected)
             assert [value.shape for value in back] == [variable.shape for variable in found.variables]
 
 
@@ -187,10 +185,10 @@ def test_every_set_takes_the_groups_it_says_and_no_others(name):
 def test_sets_of_matrices_take_each_head_and_gate_alone(name):
     kind = REGISTRY[name]
     model = network(layers.LSTM(4, name="cell"))
-    (found,) = matching.match([RuleSettings(name, {}, ("*/recurrent_kernel",), group="gate")], model, TIMELINE)
+    (found,) = matching.match([rule_of(name, {}, ("*/recurrent_kernel",), group="gate")], model, TIMELINE)
     rng = np.random.default_rng(1)
     found.variables[0].assign(2 * rng.standard_normal(found.variables[0].shape))
-    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    projected = found.packing.unpack(found.constraint(found.weights()))[0].numpy()
     if "tensor" in kind.groupings:
         parts = np.split(found.variables[0].numpy(), 4, axis=-1)
         expected = np.concatenate([kind()(part) for part in parts], axis=-1)
@@ -203,7 +201,7 @@ def test_two_outer_layers_do_not_share_their_heads():
     inputs = keras.Input((5, 8), name="features")
     x = layers.MultiHeadAttention(num_heads=2, key_dim=3, name="first")(inputs, inputs)
     model = keras.Model(inputs, layers.MultiHeadAttention(num_heads=4, key_dim=2, name="second")(x, x))
-    found = matching.match([RuleSettings("maxnorm", {}, ("query/kernel",), group="head")], model, TIMELINE)
+    found = matching.match([rule_of("maxnorm", {}, ("query/kernel",), group="head")], model, TIMELINE)
     assert [one.num_groups for one in found] == [2, 4]
     assert len(layer_groups.attention_heads(model)) == 14
 
@@ -213,10 +211,10 @@ def test_a_network_of_units_is_one_budget():
         if not issubclass(kind, Joint) or "network" not in kind.groupings:
             continue
         model = network(layers.Dense(6, name="one"), layers.Dense(3, name="two"))
-        (found,) = matching.match([RuleSettings(name, group="network")], model, TIMELINE)
+        (found,) = matching.match([rule_of(name, group="network")], model, TIMELINE)
         assert found.num_groups == 9, name
         matrix = found.constraint(found.weights())
-        for value, variable in zip(found.join.split(matrix), found.variables, strict=True):
+        for value, variable in zip(found.packing.unpack(matrix), found.variables, strict=True):
             assert value.shape == variable.shape
         assert float(tf.reduce_max(found.constraint.distance(matrix))) == 0.0
 
@@ -248,18 +246,16 @@ WINDOWS = [
 @pytest.mark.parametrize(("layer", "shape", "pattern", "group", "along"), WINDOWS)
 def test_windows_run_along_the_inputs_whatever_the_group(layer, shape, pattern, group, along):
     found = target(network(layer, shape=shape), pattern, group, "nm", n=1, m=2)
-    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    projected = found.packing.unpack(found.constraint(found.weights()))[0].numpy()
     full_windows(projected, along)
-    (by_unit,) = matching.match(
-        [RuleSettings("nm", {"n": 1, "m": 2}, (pattern,))], network(layer, shape=shape), TIMELINE
-    )
-    np.testing.assert_array_equal(projected, by_unit.join.split(by_unit.constraint(by_unit.weights()))[0])
+    (by_unit,) = matching.match([rule_of("nm", {"n": 1, "m": 2}, (pattern,))], network(layer, shape=shape), TIMELINE)
+    np.testing.assert_array_equal(projected, by_unit.packing.unpack(by_unit.constraint(by_unit.weights()))[0])
 
 
 @pytest.mark.parametrize(("path", "along"), [("query/kernel", 0), ("value/kernel", 0), ("attention_output/kernel", 1)])
 def test_windows_of_a_head_run_along_its_inputs(path, along):
     found = target(attention(), path, "head", "nm", n=1, m=2)
-    full_windows(found.join.split(found.constraint(found.weights()))[0].numpy(), along)
+    full_windows(found.packing.unpack(found.constraint(found.weights()))[0].numpy(), along)
 
 
 def test_windows_that_a_group_would_cut_or_that_do_not_exist_are_refused():
@@ -272,7 +268,7 @@ def test_windows_that_a_group_would_cut_or_that_do_not_exist_are_refused():
         with pytest.raises(ValueError, match=f"nm: the units of `{path}` read no more than one input channel"):
             target(model, path, None, "nm")
     with pytest.raises(ValueError, match="with_bias: a bias is in no window of nm, as with `dense/kernel`"):
-        matching.match([RuleSettings("nm,maxnorm", {}, ("dense/kernel",), with_bias=True)], dense, TIMELINE)
+        matching.match([rule_of("nm,maxnorm", {}, ("dense/kernel",), with_bias=True)], dense, TIMELINE)
 
 
 GROUPED = {
@@ -290,15 +286,15 @@ GROUPED = {
 @pytest.mark.parametrize("kind", GROUPED)
 def test_matrices_side_by_side_are_projected_each_alone(name, kind):
     layer, shape, count = GROUPED[kind]
-    rule = RuleSettings(
+    rule = rule_of(
         name, {"rank": 1} if name == "lowrank" else {}, ("kernel", "depthwise_kernel")[kind == "separable" :][:1]
     )
     (found,) = matching.match([rule], network(layer, shape=shape), TIMELINE)
     variable = found.variables[0]
     variable.assign(2 * np.random.default_rng(1).standard_normal(variable.shape))
-    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    projected = found.packing.unpack(found.constraint(found.weights()))[0].numpy()
     axis = {"einsum": 0, "separable": -2}.get(kind, -2 if "depthwise" in kind else -1)
-    alone = REGISTRY[name](**rule.values)
+    alone = rule.constraint
     parts = [np.split(value, count, axis=axis) for value in (variable.numpy(), projected)]
     for part, expected in zip(*parts, strict=True):
         matrix = np.squeeze(part, axis).reshape(-1, 2) if kind == "einsum" else part.reshape(-1, part.shape[-1])
@@ -308,58 +304,58 @@ def test_matrices_side_by_side_are_projected_each_alone(name, kind):
 
 def test_isometric_grouped_kernels_stay():
     for layer, shape in ((layers.Conv2D(4, 1, groups=2), (5, 5, 4)), (layers.DepthwiseConv2D(4), (5, 5, 16))):
-        (found,) = matching.match([RuleSettings("spectral")], network(layer, shape=shape), TIMELINE)
+        (found,) = matching.match([rule_of("spectral")], network(layer, shape=shape), TIMELINE)
         value = np.random.default_rng(0).standard_normal(found.variables[0].shape)
         if isinstance(layer, layers.DepthwiseConv2D):
             value /= np.sqrt(np.sum(value**2, axis=(0, 1), keepdims=True))
         else:
             value = np.tile(np.eye(2), 2)[np.newaxis, np.newaxis]
         found.variables[0].assign(0.999999 * value)
-        same = found.join.split(found.constraint(found.weights()))[0]
+        same = found.packing.unpack(found.constraint(found.weights()))[0]
         np.testing.assert_array_equal(same, found.variables[0].numpy())
 
 
 def test_blocks_do_not_straddle_the_groups_of_a_convolution():
     model = network(layers.Conv2D(12, 1, groups=2, name="conv"), shape=(5, 5, 8))
-    (found,) = matching.match([RuleSettings("block", {"block": (4, 3)})], model, TIMELINE)
+    (found,) = matching.match([rule_of("block", {"block": (4, 3)})], model, TIMELINE)
     found.variables[0].assign(np.random.default_rng(0).standard_normal(found.variables[0].shape))
-    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    projected = found.packing.unpack(found.constraint(found.weights()))[0].numpy()
     halves = [half.reshape(4, 6) for half in np.split(projected, 2, axis=-1)]
     for half in halves:
         assert np.count_nonzero(half) == 12
         assert {np.count_nonzero(half[:, :3]), np.count_nonzero(half[:, 3:])} == {0, 12}
     with pytest.raises(ValueError, match="block=4,4 does not divide"):
-        matching.match([RuleSettings("block", {"block": (4, 4)})], model, TIMELINE)
+        matching.match([rule_of("block", {"block": (4, 4)})], model, TIMELINE)
 
 
 def test_axes_cannot_name_matrices_that_lie_side_by_side():
     model = network(layers.Conv2D(4, 1, groups=2, name="conv"), shape=(5, 5, 4))
     with pytest.raises(ValueError, match="group=0,1,2: `conv/kernel` holds several matrices"):
-        matching.match([RuleSettings("spectral", group=(0, 1, 2))], model, TIMELINE)
+        matching.match([rule_of("spectral", group=(0, 1, 2))], model, TIMELINE)
 
 
 def test_the_bias_of_an_einsum_whose_units_come_in_another_order():
     model = network(layers.EinsumDense("abc,cde->abed", (None, 2, 3), bias_axes="ed", name="einsum"), shape=(5, 4))
-    (found,) = matching.match([RuleSettings("maxnorm", {"max_value": 1.0}, with_bias=True)], model, TIMELINE)
+    (found,) = matching.match([rule_of("maxnorm", {"max_value": 1.0}, with_bias=True)], model, TIMELINE)
     rng = np.random.default_rng(0)
     for variable in found.variables:
         variable.assign(rng.standard_normal(variable.shape))
     kernel, bias = (variable.numpy().astype(np.float64) for variable in found.variables)
     length = np.sqrt(np.sum(kernel**2, axis=0) + bias.T**2)
     np.testing.assert_allclose(norms(found), length.ravel())
-    projected = found.join.split(found.constraint(found.weights()))
+    projected = found.packing.unpack(found.constraint(found.weights()))
     np.testing.assert_allclose(projected[1], bias * np.minimum(1, 1 / length.T), rtol=1e-6)
 
 
 def test_a_bias_that_several_units_share_is_refused():
     model = network(layers.EinsumDense("abc,cde->abde", (None, 3, 2), bias_axes="d", name="einsum"), shape=(5, 4))
     with pytest.raises(ValueError, match=r"with_bias: `einsum/kernel`: its bias_axes='d' leave out e, so that several"):
-        matching.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+        matching.match([rule_of("maxnorm", with_bias=True)], model, TIMELINE)
 
 
 def test_the_bias_of_a_separable_convolution_goes_with_its_second_kernel():
     model = network(layers.SeparableConv1D(3, 2, name="conv"))
-    first, second = matching.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+    first, second = matching.match([rule_of("maxnorm", with_bias=True)], model, TIMELINE)
     assert (first.names, second.names) == (("conv/depthwise_kernel",), ("conv/pointwise_kernel", "conv/bias"))
 
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from scripts import groups_table
 from scripts.groups_table import LAYERS, PAGE, members, network, target
+from tests.support.rules import rule_of
 from tests.support.suites import fast
 from trainer.rules import kernel_axes, layer_groups, matching
-from trainer.settings.config import RuleSettings
 from trainer.settings.timeline import Timeline
 
 layers = keras.layers
@@ -252,7 +252,7 @@ def test_an_embedding_that_is_not_tied_has_an_output_kernel_too():
     layer = layers.ReversibleEmbedding(6, 4, tie_weights=False)
     inputs = keras.Input((2,), dtype="int32")
     model = keras.Model(inputs, layer(inputs))
-    first, second = matching.match([RuleSettings("maxnorm")], model, Timeline(10, 10))
+    first, second = matching.match([rule_of("maxnorm")], model, Timeline(10, 10))
     assert [(one.size, one.num_groups) for one in (first, second)] == [(24, 6), (24, 6)]
     assert [one.constraint.axis for one in (first, second)] == [(1,), (0,)]
 

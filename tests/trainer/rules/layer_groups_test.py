@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.rules import rule_of
 from trainer.rules import layer_groups, matching
-from trainer.settings.config import RuleSettings
 from trainer.settings.timeline import Timeline
 
 layers = keras.layers
@@ -297,9 +297,9 @@ def test_an_embedding_that_another_layer_holds_too_keeps_a_group_for_each_token(
     model = build(first)
     ((owner, _),) = layer_groups.owners(model)
     assert type(owner) is layers.Embedding
-    (found,) = matching.match([RuleSettings("unitnorm", variables=("embeddings",))], model, Timeline(10, 10))
+    (found,) = matching.match([rule_of("unitnorm", variables=("embeddings",))], model, Timeline(10, 10))
     assert found.num_groups == 10
-    projected = found.join.split(found.constraint(found.weights()))[0].numpy()
+    projected = found.packing.unpack(found.constraint(found.weights()))[0].numpy()
     np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1.0, rtol=1e-6)
 
 

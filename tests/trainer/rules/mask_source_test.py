@@ -9,9 +9,10 @@ import tensorflow as tf
 
 import models
 from tests.support import tiny_experiment
+from tests.support.rules import rule_of
 from trainer.engine.projector import Projector
 from trainer.rules import mask_source, matching
-from trainer.settings.config import RuleSettings
+from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
 from trainer.storage import checkpoints
 
@@ -34,9 +35,9 @@ def half_zero(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     return marks
 
 
-def taken(model, *settings: RuleSettings):
+def taken(model, *settings: Rule):
     targets = matching.match(settings, model, TIMELINE)
-    mask_source.take(targets, settings, model, network)
+    mask_source.initialize_masks(targets, settings, model, network)
     return targets
 
 
@@ -49,9 +50,9 @@ def saved(directory, model) -> None:
 def test_the_zeros_of_the_first_step_stay():
     model = network()
     marks = half_zero(model)
-    targets = taken(model, RuleSettings("mask", {}, ("*",)))
+    targets = taken(model, rule_of("mask", {}, ("*",)))
     for target, mark in zip(targets, marks, strict=True):
-        np.testing.assert_array_equal(target.pattern.numpy(), mark)
+        np.testing.assert_array_equal(target.mask.numpy(), mark)
         target.variables[0].assign(np.ones(mark.shape))
     Projector(targets, 20).project(tf.constant(1, tf.int64), NO)
     for target, mark in zip(targets, marks, strict=True):
@@ -61,8 +62,8 @@ def test_the_zeros_of_the_first_step_stay():
 @pytest.mark.parametrize("group", ["tensor", "network", "unit"])
 def test_a_mask_keeps_what_the_rule_before_it_left(group):
     model = network()
-    before = RuleSettings("topk", {"sparsity": 0.5}, ("kernel",), end=10, group="network")
-    targets = taken(model, before, RuleSettings("mask", {}, ("kernel",), begin=10, group=group))
+    before = rule_of("topk", {"sparsity": 0.5}, ("kernel",), end=10, group="network")
+    targets = taken(model, before, rule_of("mask", {}, ("kernel",), begin=10, group=group))
     projector = Projector(targets, 20)
     rng = np.random.default_rng(1)
     kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
@@ -84,17 +85,17 @@ def test_the_zeros_of_another_run(tmp_path):
     marks = half_zero(other)
     saved(tmp_path, other)
     model = network()
-    targets = taken(model, RuleSettings("mask", {}, ("kernel",), pattern_from=str(tmp_path)))
+    targets = taken(model, rule_of("mask", {}, ("kernel",), mask_from=str(tmp_path)))
     for target, mark in zip(targets, marks[::2], strict=True):
-        np.testing.assert_array_equal(target.pattern.numpy(), mark)
-        assert target.pattern_step is None
+        np.testing.assert_array_equal(target.mask.numpy(), mark)
+        assert target.mask_step is None
     assert np.all(model.trainable_variables[0].numpy() != 0), "the weights themselves are not taken"
 
 
 def test_a_mask_and_a_bound_together():
     model = network()
     marks = half_zero(model)
-    (target,) = taken(model, RuleSettings("mask,maxnorm", {"max_value": 0.5}, ("output/kernel",)))
+    (target,) = taken(model, rule_of("mask,maxnorm", {"max_value": 0.5}, ("output/kernel",)))
     target.variables[0].assign(np.ones((6, 3)))
     Projector([target], 20).project(tf.constant(1, tf.int64), NO)
     value = target.variables[0].numpy()
@@ -104,11 +105,11 @@ def test_a_mask_and_a_bound_together():
 
 def test_another_run_that_is_none(tmp_path):
     model = network()
-    with pytest.raises(ValueError, match=r"pattern_from=.*: no whole checkpoint in .*give the directory of a run"):
-        taken(model, RuleSettings("mask", pattern_from=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"mask_from=.*: no whole checkpoint in .*give the directory of a run"):
+        taken(model, rule_of("mask", mask_from=str(tmp_path)))
     saved(tmp_path, models.REGISTRY["mlp"]((4,), 3, hidden_units=(7,)))
-    with pytest.raises(ValueError, match=r"pattern_from=.*holds another network than --model makes here"):
-        taken(model, RuleSettings("mask", pattern_from=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"mask_from=.*holds another network than --model makes here"):
+        taken(model, rule_of("mask", mask_from=str(tmp_path)))
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):
@@ -118,4 +119,4 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     (index,) = (tmp_path / "checkpoints").glob("step-*/state.index")
     index.write_bytes(b"x")
     with pytest.raises(ValueError, match="no whole checkpoint"):
-        taken(network(), RuleSettings("mask", pattern_from=str(tmp_path)))
+        taken(network(), rule_of("mask", mask_from=str(tmp_path)))

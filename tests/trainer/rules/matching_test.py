@@ -8,9 +8,10 @@ import pytest
 
 import models
 from constraints import schedules
+from tests.support.rules import rule_of
 from trainer.reporting import certificate, run_card, tensorboard
 from trainer.rules import matching
-from trainer.settings.config import RuleSettings, ScheduleSettings
+from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
 
 TIMELINE = Timeline(total_steps=200, steps_per_epoch=20)
@@ -25,14 +26,14 @@ def paths(targets) -> list[str]:
     return [target.label for target in targets]
 
 
-def matched(model, *settings: RuleSettings):
+def matched(model, *settings: Rule):
     return matching.match(settings, model, TIMELINE)
 
 
 def test_every_kernel_and_nothing_else_unless_told_otherwise(mlp):
-    assert paths(matched(mlp, RuleSettings("maxnorm"))) == ["hidden_1/kernel", "hidden_2/kernel", "output/kernel"]
+    assert paths(matched(mlp, rule_of("maxnorm"))) == ["hidden_1/kernel", "hidden_2/kernel", "output/kernel"]
     recurrent = models.REGISTRY["lstm"]((3, 4), 2, hidden_units=(5,))
-    assert paths(matched(recurrent, RuleSettings("maxnorm"))) == [
+    assert paths(matched(recurrent, rule_of("maxnorm"))) == [
         "lstm_1/lstm_cell/kernel",
         "lstm_1/lstm_cell/recurrent_kernel",
         "output/kernel",
@@ -40,7 +41,7 @@ def test_every_kernel_and_nothing_else_unless_told_otherwise(mlp):
     inputs = keras.Input((3,), dtype="int32")
     text = keras.layers.Flatten()(keras.layers.Embedding(7, 2, name="words")(inputs))
     embedded = keras.Model(inputs, keras.layers.Dense(2, name="head")(keras.layers.LayerNormalization()(text)))
-    targets = matched(embedded, RuleSettings("unitnorm"))
+    targets = matched(embedded, rule_of("unitnorm"))
     assert paths(targets) == ["words/embeddings", "head/kernel"]
     assert [(target.constraint.axis, target.num_groups) for target in targets] == [((1,), 7), ((0,), 2)]
 
@@ -62,7 +63,7 @@ def test_every_kernel_and_nothing_else_unless_told_otherwise(mlp):
     ],
 )
 def test_patterns_choose_in_the_models_order(mlp, patterns, expected):
-    assert paths(matched(mlp, RuleSettings("maxnorm", {}, patterns))) == expected
+    assert paths(matched(mlp, rule_of("maxnorm", {}, patterns))) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,11 @@ def test_a_pattern_fits_a_path_or_its_last_parts(path, pattern, fits):
 
 
 def test_a_target_holds_what_its_rule_says(mlp):
-    first = RuleSettings("topk", {"sparsity": 0.25}, ("hidden_1/kernel",), project_every=3, rate=0.5)
-    second = RuleSettings("maxnorm", {"max_value": 1.5}, ("output/kernel",))
+    first = rule_of("topk", {"sparsity": 0.25}, ("hidden_1/kernel",), project_every=3, relaxation=0.5)
+    second = rule_of("maxnorm", {"max_value": 1.5}, ("output/kernel",))
     sparse, ball = matched(mlp, first, second)
-    assert (sparse.rule, sparse.name, sparse.project_every, sparse.rate) == (1, "topk", 3, 0.5)
-    assert (ball.rule, ball.name, ball.project_every, ball.rate) == (2, "maxnorm", 1, 1.0)
+    assert (sparse.rule_index, sparse.name, sparse.project_every, sparse.relaxation) == (1, "topk", 3, 0.5)
+    assert (ball.rule_index, ball.name, ball.project_every, ball.relaxation) == (2, "maxnorm", 1, 1.0)
     assert sparse.constraint.bounds() == {"sparsity": 0.25}
     assert ball.constraint.bounds() == {"max_value": 1.5}
     assert (sparse.constraint.axis, sparse.num_groups, sparse.grouping) == ((0, 1), 1, "tensor")
@@ -94,13 +95,13 @@ def test_a_target_holds_what_its_rule_says(mlp):
 
 
 def test_targets_stand_in_the_models_order_whatever_the_order_of_the_rules(mlp):
-    first, second = RuleSettings("maxnorm", {}, ("output/kernel",)), RuleSettings("nonneg", {}, ("hidden_*/kernel",))
+    first, second = rule_of("maxnorm", {}, ("output/kernel",)), rule_of("nonneg", {}, ("hidden_*/kernel",))
     assert paths(matched(mlp, first, second)) == ["hidden_1/kernel", "hidden_2/kernel", "output/kernel"]
 
 
 def test_a_pattern_that_matches_nothing(mlp):
     with pytest.raises(ValueError, match=r"--variables=nowhere\* matches no trainable variable") as caught:
-        matched(mlp, RuleSettings("maxnorm", {}, ("hidden_1/kernel", "nowhere*")))
+        matched(mlp, rule_of("maxnorm", {}, ("hidden_1/kernel", "nowhere*")))
     for path in ("hidden_1/kernel", "hidden_1/bias", "output/bias"):
         assert path in str(caught.value)
 
@@ -108,13 +109,13 @@ def test_a_pattern_that_matches_nothing(mlp):
 def test_frozen_variables_are_not_trained_and_not_matched():
     model = models.REGISTRY["mlp"]((4,), 3, hidden_units=(6,))
     model.get_layer("hidden_1").trainable = False
-    assert paths(matched(model, RuleSettings("maxnorm"))) == ["output/kernel"]
+    assert paths(matched(model, rule_of("maxnorm"))) == ["output/kernel"]
     with pytest.raises(ValueError, match="matches no trainable variable"):
-        matched(model, RuleSettings("maxnorm", {}, ("hidden_1/kernel",)))
+        matched(model, rule_of("maxnorm", {}, ("hidden_1/kernel",)))
 
 
 def test_a_variable_that_two_rules_claim(mlp):
-    first, second = RuleSettings("maxnorm", {}, ("hidden_*",)), RuleSettings("nonneg", {}, ("hidden_2/kernel",))
+    first, second = rule_of("maxnorm", {}, ("hidden_*",)), rule_of("nonneg", {}, ("hidden_2/kernel",))
     with pytest.raises(ValueError, match="`hidden_2/kernel`") as caught:
         matched(mlp, first, second)
     for words in ("rule 1 (maxnorm)", "rule 2 (nonneg)", "`variables`"):
@@ -124,19 +125,17 @@ def test_a_variable_that_two_rules_claim(mlp):
 @pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf")])
 def test_a_value_out_of_range(mlp, value):
     with pytest.raises(ValueError, match=f"^--max_value={value:g} "):
-        matched(mlp, RuleSettings("maxnorm", {"max_value": value}))
+        matched(mlp, rule_of("maxnorm", {"max_value": value}))
 
 
 def test_of_several_rules_the_message_names_the_one(mlp):
-    good = RuleSettings("maxnorm", {}, ("hidden_1/kernel",))
-    with pytest.raises(ValueError, match=r"^rule 2 \(topk\): sparsity=1 is out of range"):
-        matched(mlp, good, RuleSettings("topk", {"sparsity": 1.0}, ("output/kernel",)))
+    good = rule_of("maxnorm", {}, ("hidden_1/kernel",))
     with pytest.raises(ValueError, match=r"^rule 2 \(topk\): .*nowhere"):
-        matched(mlp, good, RuleSettings("topk", {}, ("nowhere",)))
+        matched(mlp, good, rule_of("topk", {}, ("nowhere",)))
 
 
 def schedule(name: str, **options) -> schedules.Schedule:
-    return matching.build_schedule(ScheduleSettings(name, options), TIMELINE)
+    return schedules.from_dict({"schedule": name, **options}).resolve(TIMELINE)
 
 
 def test_a_schedule_spans_the_run_unless_told_otherwise():
@@ -152,9 +151,9 @@ def test_a_schedule_spans_the_run_unless_told_otherwise():
 
 
 def test_a_constraint_with_schedules():
-    low = ScheduleSettings("linear", {"initial": -2.0, "final": -1.0, "end": "50%"})
-    constraint = matching.build_constraint(RuleSettings("box", {"min_value": low, "max_value": 1.0}), TIMELINE)
-    assert constraint.bounds() == {"max_value": 1.0, "min_value": schedules.linear(-2.0, -1.0, end=100)}
+    low = {"schedule": "linear", "initial": -2.0, "final": -1.0, "end": "50%"}
+    placed = rule_of("box", {"min_value": low, "max_value": 1.0}).resolve(TIMELINE)
+    assert placed.constraint.bounds() == {"max_value": 1.0, "min_value": schedules.linear(-2.0, -1.0, end=100)}
 
 
 @pytest.mark.parametrize(
@@ -181,29 +180,29 @@ def test_layers_can_be_chosen_by_their_class():
     x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
     x = keras.layers.Flatten()(keras.layers.DepthwiseConv2D(3, name="depthwise")(x))
     model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(x))
-    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("Dense",)))) == ["dense/kernel"]
-    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("Conv2D", "Dense")))) == [
+    assert paths(matched(model, rule_of("maxnorm", layer_type=("Dense",)))) == ["dense/kernel"]
+    assert paths(matched(model, rule_of("maxnorm", layer_type=("Conv2D", "Dense")))) == [
         "conv/kernel",
         "dense/kernel",
     ]
     # A class stands for those that derive from it.
-    assert paths(matched(model, RuleSettings("maxnorm", layer_type=("BaseDepthwiseConv",)))) == ["depthwise/kernel"]
-    assert paths(matched(model, RuleSettings("maxnorm", {}, ("bias",), layer_type=("Dense",)))) == ["dense/bias"]
+    assert paths(matched(model, rule_of("maxnorm", layer_type=("BaseDepthwiseConv",)))) == ["depthwise/kernel"]
+    assert paths(matched(model, rule_of("maxnorm", {}, ("bias",), layer_type=("Dense",)))) == ["dense/bias"]
     with pytest.raises(ValueError, match=r"--layer_type=LSTM matches no layer .*they are Conv2D, Dense, Depthwise"):
-        matched(model, RuleSettings("maxnorm", layer_type=("LSTM",)))
+        matched(model, rule_of("maxnorm", layer_type=("LSTM",)))
     with pytest.raises(ValueError, match=r"--variables=conv/kernel matches no trainable variable"):
-        matched(model, RuleSettings("maxnorm", {}, ("conv/kernel",), layer_type=("Dense",)))
+        matched(model, rule_of("maxnorm", {}, ("conv/kernel",), layer_type=("Dense",)))
 
 
 def test_rules_can_take_turns_on_a_variable(mlp):
-    first = RuleSettings("topk", {}, ("hidden_1/kernel",), end="50%")
-    second = RuleSettings("maxnorm", {}, ("hidden_1/kernel",), begin=100)
+    first = rule_of("topk", {}, ("hidden_1/kernel",), end="50%")
+    second = rule_of("maxnorm", {}, ("hidden_1/kernel",), begin=100)
     targets = matched(mlp, second, first)
     assert [(target.name, target.begin, target.end) for target in targets] == [("topk", 0, 100), ("maxnorm", 100, None)]
     with pytest.raises(ValueError, match="let one end before the other begins"):
-        matched(mlp, first, RuleSettings("maxnorm", {}, ("hidden_1/kernel",), begin=99))
+        matched(mlp, first, rule_of("maxnorm", {}, ("hidden_1/kernel",), begin=99))
     with pytest.raises(ValueError, match=r"is claimed by rule 1 \(topk\) and rule 2 \(nonneg\)"):
-        matched(mlp, first, RuleSettings("nonneg", {}, ("hidden_1/kernel",)))
+        matched(mlp, first, rule_of("nonneg", {}, ("hidden_1/kernel",)))
 
 
 @pytest.mark.parametrize(
@@ -212,19 +211,19 @@ def test_rules_can_take_turns_on_a_variable(mlp):
 )
 def test_a_window_that_is_none(mlp, begin, end, words):
     with pytest.raises(ValueError, match=words):
-        matched(mlp, RuleSettings("maxnorm", begin=begin, end=end))
+        matched(mlp, rule_of("maxnorm", begin=begin, end=end))
 
 
 def test_a_window_to_the_end_includes_the_last_step(mlp):
-    (target, *_) = matched(mlp, RuleSettings("maxnorm", begin="10%", end="100%"))
+    (target, *_) = matched(mlp, rule_of("maxnorm", begin="10%", end="100%"))
     assert (target.begin, target.end) == (20, None)
     assert target.holds(200)
 
 
 def test_a_sparsity_is_spread_over_the_variables_of_its_rule(mlp):
-    even = matched(mlp, RuleSettings("topk", {"sparsity": 0.5}, spread="uniform"))
+    even = matched(mlp, rule_of("topk", {"sparsity": 0.5}, sparsity_distribution="uniform"))
     assert [target.constraint.sparsity for target in even] == [0.5, 0.5, 0.5]
-    uneven = matched(mlp, RuleSettings("topk", {"sparsity": 0.5}, spread="erk"))
+    uneven = matched(mlp, rule_of("topk", {"sparsity": 0.5}, sparsity_distribution="erk"))
     sizes = [target.size for target in uneven]
     shares = [target.constraint.sparsity for target in uneven]
     assert len(set(shares)) == 3
@@ -244,21 +243,21 @@ def twins() -> keras.Model:
 def test_variables_of_equal_paths_are_told_apart_and_numbered():
     model = twins()
     assert len({variable.path for variable in model.trainable_variables}) == 2
-    first, second = matching.match([RuleSettings("maxnorm", with_bias=True)], model, TIMELINE)
+    first, second = matching.match([rule_of("maxnorm", with_bias=True)], model, TIMELINE)
     assert (first.label, second.label) == ("net/dense/kernel", "net/dense/kernel#2")
     assert second.names == ("net/dense/kernel#2", "net/dense/bias#2")
     assert first.variables[0] is not second.variables[0]
     # The order is the model's.
     assert [id(one.variables[0]) for one in (first, second)] == [id(model.trainable_variables[i]) for i in (0, 2)]
-    (found,) = matching.match([RuleSettings("maxnorm", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+    (found,) = matching.match([rule_of("maxnorm", {}, ("net/dense/kernel#2",))], model, TIMELINE)
     assert found.variables[0] is second.variables[0]
     with pytest.raises(ValueError, match="`net/dense/kernel#2` is claimed by rule 1"):
-        matching.match([RuleSettings("maxnorm"), RuleSettings("nonneg", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+        matching.match([rule_of("maxnorm"), rule_of("nonneg", {}, ("net/dense/kernel#2",))], model, TIMELINE)
 
 
 def test_every_table_and_tag_tells_variables_of_equal_paths_apart(tmp_path):
     model = twins()
-    found = matching.match([RuleSettings("maxnorm")], model, TIMELINE)
+    found = matching.match([rule_of("maxnorm")], model, TIMELINE)
     expected = ["net/dense/kernel", "net/dense/kernel#2"]
     assert [entry["variables"] for entry in certificate.certify(found, 0)["variables"]] == [[name] for name in expected]
     tags = tensorboard.Summaries(tmp_path, found).measures(1, np.ones((2, 8)))
@@ -276,7 +275,7 @@ def test_every_table_and_tag_tells_variables_of_equal_paths_apart(tmp_path):
 def test_a_model_of_embeddings_only_is_taken_by_default():
     inputs = keras.Input((3,), dtype="int32")
     model = keras.Model(inputs, keras.layers.Embedding(10, 4, name="tokens")(inputs))
-    (found,) = matching.match([RuleSettings("unitnorm")], model, TIMELINE)
+    (found,) = matching.match([rule_of("unitnorm")], model, TIMELINE)
     assert (found.label, found.num_groups) == ("tokens/embeddings", 10)
 
 
@@ -286,5 +285,5 @@ def test_a_model_without_kernels_is_told_what_to_do_and_no_flag_that_was_not_giv
     with pytest.raises(
         ValueError, match=r"takes kernels and embeddings .* name some by .* norm/gamma, norm/beta"
     ) as error:
-        matching.match([RuleSettings("unitnorm")], model, TIMELINE)
+        matching.match([rule_of("unitnorm")], model, TIMELINE)
     assert "--" not in str(error.value)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from constraints import REGISTRY, schedules
+from tests.support.rules import rule_of
 from trainer.rules import sparsity_distribution
-from trainer.settings.config import RuleSettings
 
 SHAPES = [(784, 300), (300, 100), (100, 10), (3, 3, 16, 32)]
 
@@ -44,9 +44,9 @@ def test_small_layers_stay_dense_where_large_ones_become_sparse():
 
 
 def test_a_schedule_is_spread_step_by_step():
-    rule = RuleSettings("topk", spread="erk")
+    rule = rule_of("topk", sparsity_distribution="erk")
     moving = REGISTRY["topk"](schedules.polynomial(0.0, 0.9, end=100))
-    shared = sparsity_distribution.shares(rule, moving, variables())
+    shared = sparsity_distribution.distribute(rule, moving, variables())
     for step in (0, 13, 50, 100, 120):
         values = [float(one.at(step).value("sparsity")) for one in shared]
         wanted = float(moving.at(step).value("sparsity"))
@@ -58,14 +58,18 @@ def test_a_schedule_is_spread_step_by_step():
 def test_uniform_and_none_are_the_same_for_all():
     sparse = REGISTRY["topk"](0.9)
     for name in (None, "uniform"):
-        assert sparsity_distribution.shares(RuleSettings("topk", spread=name), sparse, variables()) == [sparse] * len(
-            SHAPES
-        )
-    own = sparsity_distribution.shares(RuleSettings("topk", spread="erk"), sparse, variables())
+        assert sparsity_distribution.distribute(rule_of("topk", sparsity_distribution=name), sparse, variables()) == [
+            sparse
+        ] * len(SHAPES)
+    own = sparsity_distribution.distribute(rule_of("topk", sparsity_distribution="erk"), sparse, variables())
     assert [one.sparsity for one in own] == sparsity_distribution.erdos_renyi(SHAPES, 0.9)
 
 
 @pytest.mark.parametrize("name", ["erk", "uniform"])
 def test_only_a_sparsity_can_be_spread(name):
-    with pytest.raises(ValueError, match=f"spread={name} means nothing to maxnorm, which has no sparsity"):
-        sparsity_distribution.shares(RuleSettings("maxnorm", spread=name), REGISTRY["maxnorm"](), variables())
+    with pytest.raises(
+        ValueError, match=f"sparsity_distribution={name} means nothing to maxnorm, which has no sparsity"
+    ):
+        sparsity_distribution.distribute(
+            rule_of("maxnorm", sparsity_distribution=name), REGISTRY["maxnorm"](), variables()
+        )

@@ -20,8 +20,8 @@ def arrays(shapes=SHAPES):
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def round_trip(join, values):
-    back = join.split(join.join([tf.constant(value) for value in values]))
+def round_trip(packing, values):
+    back = packing.unpack(packing.pack([tf.constant(value) for value in values]))
     for value, again in zip(values, back, strict=True):
         assert again.shape == value.shape
         np.testing.assert_array_equal(again, value)
@@ -29,27 +29,27 @@ def round_trip(join, values):
 
 def test_one_variable_is_itself_or_a_view():
     (value,) = arrays([(4, 6)])
-    assert targets.alone((4, 6), (4, 6)).join([value]) is value
-    viewed = targets.alone((4, 2, 3), (4, 6))
-    assert viewed.join([tf.constant(value)]).shape == (4, 2, 3)
+    assert targets.reshape((4, 6), (4, 6)).pack([value]) is value
+    viewed = targets.reshape((4, 2, 3), (4, 6))
+    assert viewed.pack([tf.constant(value)]).shape == (4, 2, 3)
     round_trip(viewed, [value])
 
 
 def test_flat_is_one_vector():
     values = arrays()
-    join = targets.flat(SHAPES)
-    np.testing.assert_array_equal(join.join(values), np.concatenate([value.reshape(-1) for value in values]))
-    round_trip(join, values)
+    packing = targets.concatenate(SHAPES)
+    np.testing.assert_array_equal(packing.pack(values), np.concatenate([value.reshape(-1) for value in values]))
+    round_trip(packing, values)
 
 
 @pytest.mark.parametrize("axes", [[(0,), (0, 1, 2)], [(1,), (0, 1, 3)], [(0,), (0, 1)]])
 def test_units_side_by_side_keep_their_norms(axes):
     values = arrays(SHAPES[:2])
-    join = targets.side_by_side(SHAPES[:2], axes)
-    joined = join.join([tf.constant(value) for value in values]).numpy()
+    packing = targets.stack_units(SHAPES[:2], axes)
+    joined = packing.pack([tf.constant(value) for value in values]).numpy()
     norms = [np.sqrt(np.sum(value**2, axis=own)).reshape(-1) for value, own in zip(values, axes, strict=True)]
     np.testing.assert_allclose(np.linalg.norm(joined, axis=0), np.concatenate(norms), rtol=1e-6)
-    round_trip(join, values)
+    round_trip(packing, values)
 
 
 @pytest.mark.parametrize(
@@ -61,33 +61,33 @@ def test_a_bias_lies_below_its_kernel(shape, axes, bias):
     units = tuple(axis for axis in range(len(shape)) if axis not in axes)
     copies = () if len(bias) == len(units) else (None,)
     lying = kernel_axes.Bias(keras.Variable(kernel), keras.Variable(below), bias, (*copies, *units))
-    join = targets.with_bias(shape, axes, (), lying)
-    joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
+    packing = targets.with_bias(shape, axes, (), lying)
+    joined = packing.pack([tf.constant(kernel), tf.constant(below)]).numpy()
     size = int(np.prod([shape[axis] for axis in axes]))
     np.testing.assert_array_equal(joined[:size], kernel.reshape(size, -1))
     np.testing.assert_array_equal(joined[size:], below.reshape(-1, joined.shape[1]))
-    round_trip(join, [kernel, below])
+    round_trip(packing, [kernel, below])
 
 
 def test_a_bias_below_a_kernel_whose_units_come_first():
     kernel, below = arrays([(3, 3, 5, 2), (5,)])
     lying = kernel_axes.Bias(keras.Variable(kernel), keras.Variable(below), (5,), (2,))
-    join = targets.with_bias(kernel.shape, (0, 1, 3), (), lying)
-    joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
+    packing = targets.with_bias(kernel.shape, (0, 1, 3), (), lying)
+    joined = packing.pack([tf.constant(kernel), tf.constant(below)]).numpy()
     np.testing.assert_array_equal(joined[:-1], kernel.transpose(0, 1, 3, 2).reshape(-1, 5))
     np.testing.assert_array_equal(joined[-1], below)
-    round_trip(join, [kernel, below])
+    round_trip(packing, [kernel, below])
 
 
 def test_biases_lie_below_the_matrices_that_they_belong_to():
     # Three matrices of 2 by 4; the bias has its axes the other way round, and two copies.
     kernel, below = arrays([(4, 2, 3), (2, 3, 4)])
     lying = kernel_axes.Bias(keras.Variable(kernel), keras.Variable(below), (2, 3, 4), (None, 2, 0))
-    join = targets.with_bias(kernel.shape, (1,), (2,), lying)
-    joined = join.join([tf.constant(kernel), tf.constant(below)]).numpy()
+    packing = targets.with_bias(kernel.shape, (1,), (2,), lying)
+    joined = packing.pack([tf.constant(kernel), tf.constant(below)]).numpy()
     np.testing.assert_array_equal(joined[:, :2], kernel.transpose(2, 1, 0))
     np.testing.assert_array_equal(joined[:, 2:], below.transpose(1, 0, 2))
-    round_trip(join, [kernel, below])
+    round_trip(packing, [kernel, below])
 
 
 def test_variables_of_one_path_are_numbered():

@@ -86,7 +86,7 @@ def test_a_rule_of_the_start_alone_leaves_its_zeros(tmp_path):
 def test_a_rule_projects_at_its_first_step_and_fully_at_its_last(every, begin, end, due):
     value = np.full((4, 1), 3.0, np.float32)
     ball = tiny_experiment.target(
-        "box", keras.Variable(value), project_every=every, rate=0.5, begin=begin, end=end, max_value=1.0
+        "box", keras.Variable(value), project_every=every, relaxation=0.5, begin=begin, end=end, max_value=1.0
     )
     projector = Projector([ball], 10)
     moved = {}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from tests.support.rules import rule_of
 from trainer.settings import differences
-from trainer.settings.config import Config, RuleSettings
+from trainer.settings.config import Config
 
 
 def test_flags_that_differ_are_told_and_no_other():
-    earlier = Config(rules=(RuleSettings("maxnorm", {"max_value": 2.0}),), batch_size=64).identity()
-    now = Config(rules=(RuleSettings("maxnorm", {"max_value": 1.0}),), batch_size=32)
+    earlier = Config(rules=(rule_of("maxnorm", {"max_value": 2.0}),), batch_size=64).identity()
+    now = Config(rules=(rule_of("maxnorm", {"max_value": 1.0}),), batch_size=32)
     lines = differences.described(earlier, now).splitlines()
     assert lines == ["--batch_size: 64 there, 32 here", "  --max_value: 2.0 there, 1.0 here"]
 
 
 def test_many_differences_are_counted():
-    earlier = Config(rules=(RuleSettings("nm", {"n": 2, "m": 4}),)).identity()
+    earlier = Config(rules=(rule_of("nm", {"n": 2, "m": 4}),)).identity()
     earlier |= {f"flag_{number}": number for number in range(20)}
     lines = differences.described(earlier, Config()).splitlines()
     assert len(lines) == differences.MOST + 1

@@ -10,8 +10,10 @@ from absl import flags
 
 import constraints
 import models
+from constraints import Block, Box, MaxNorm, NonNeg, TopK, Unconstrained, schedules
 from trainer.settings import flags as cli
-from trainer.settings.config import Config, RuleSettings, ScheduleSettings
+from trainer.settings.config import Config
+from trainer.settings.rule import Rule
 
 # Flags that keep their names, as the design lists them.
 DESIGN = {
@@ -28,10 +30,12 @@ DESIGN = {
     "variables",
     "schedule",
     "initial_value",
-    "begin",
-    "end",
+    "schedule_begin",
+    "schedule_end",
+    "rule_begin",
+    "rule_end",
     "project_every",
-    "rate",
+    "relaxation",
     "rules",
     "optimizer",
     "learning_rate",
@@ -61,13 +65,13 @@ def config(*arguments: str) -> Config:
     return cli.config(parsed(*arguments))
 
 
-def rule(*arguments: str) -> RuleSettings:
+def rule(*arguments: str) -> Rule:
     (only,) = config(*arguments).rules
     return only
 
 
 def refused(*arguments: str) -> str:
-    with pytest.raises(ValueError, match=r"--|rate=|pattern_from=") as caught:
+    with pytest.raises(ValueError, match=r"--|mask_from=") as caught:
         config(*arguments)
     message = str(caught.value)
     assert message.endswith(".")
@@ -97,7 +101,9 @@ def test_flags_are_made_of_what_is_declared_elsewhere():
 
 
 def test_nothing_given():
-    assert config() == Config(rules=(RuleSettings("none"),), model_options={"hidden_units": (300, 100), "dropout": 0.0})
+    assert config() == Config(
+        rules=(Rule(Unconstrained()),), model_options={"hidden_units": (300, 100), "dropout": 0.0}
+    )
 
 
 def test_each_kind_of_value():
@@ -133,48 +139,43 @@ def test_a_model_has_its_own_defaults_and_its_own_options():
 
 
 def test_a_rule_by_flags():
-    assert rule("--constraint=maxnorm", "--max_value=3", "--variables=hidden_*,output/kernel", "--rate=0.5") == (
-        RuleSettings("maxnorm", {"max_value": 3.0}, ("hidden_*", "output/kernel"), 1, 0.5)
-    )
+    flags_ = ["--constraint=maxnorm", "--max_value=3", "--variables=hidden_*,output/kernel", "--relaxation=0.5"]
+    assert rule(*flags_) == Rule(MaxNorm(3.0), ["hidden_*", "output/kernel"], relaxation=0.5)
+    assert rule("--constraint=maxnorm", "--project_every=4") == Rule(MaxNorm(2.0), project_every=4)
+    assert rule("--constraint=box", "--max_value=0.5") == Rule(Box(max_value=0.5))
+    assert rule("--constraint=block", "--block=8,1") == Rule(Block(block=(8, 1)))
+    sets = rule("--constraint=nonneg,maxnorm", "--max_value=1", "--group=0,1", "--rule_begin=10%", "--rule_end=50")
+    assert sets == Rule([NonNeg(), MaxNorm(1.0)], group=(0, 1), begin="10%", end=50)
     # A default is written down: it must not change what a recorded run computed.
-    assert rule("--constraint=maxnorm", "--project_every=4") == RuleSettings(
-        "maxnorm", {"max_value": 2.0}, project_every=4
-    )
-    box = rule("--constraint=box", "--max_value=0.5")
-    assert box.values == {"max_value": 0.5, "min_value": -1.0}
-    assert rule("--constraint=nonneg").values == {}
+    assert rule("--constraint=maxnorm").to_table()["max_value"] == 2.0
 
 
 def test_a_schedule_by_flags():
-    flags_ = ["--constraint=maxnorm", "--max_value=1", "--schedule=cosine", "--initial_value=8", "--end=80%"]
-    expected = ScheduleSettings("cosine", {"initial": 8.0, "final": 1.0, "end": "80%"})
-    assert rule(*flags_).values == {"max_value": expected}
-    polynomial = rule("--constraint=topk", "--schedule=polynomial", "--initial_value=0", "--power=2", "--begin=1ep")
-    assert polynomial.values == {
-        "sparsity": ScheduleSettings("polynomial", {"initial": 0.0, "final": 0.5, "begin": "1ep", "power": 2.0})
-    }
+    flags_ = ["--constraint=maxnorm", "--max_value=1", "--schedule=cosine", "--initial_value=8", "--schedule_end=80%"]
+    assert rule(*flags_) == Rule(MaxNorm(schedules.cosine(8.0, 1.0, end="80%")))
+    cubic = ["--schedule=polynomial", "--initial_value=0", "--power=2", "--schedule_begin=1ep"]
+    assert rule("--constraint=topk", *cubic) == Rule(TopK(schedules.polynomial(0.0, 0.5, begin="1ep", power=2.0)))
     constant = rule("--constraint=maxnorm", "--schedule=constant", "--max_value=3")
-    assert constant.values == {"max_value": ScheduleSettings("constant", {"value": 3.0})}
+    assert constant == Rule(MaxNorm(schedules.constant(3.0)))
 
 
 def test_a_piecewise_schedule_needs_no_final_value():
     piecewise = ["--schedule=piecewise", "--boundaries=10%,500", "--values=4,2,0.5"]
-    expected = ScheduleSettings("piecewise", {"boundaries": ("10%", "500"), "values": (4.0, 2.0, 0.5)})
-    assert rule("--constraint=maxnorm", *piecewise).values == {"max_value": expected}
+    expected = Rule(MaxNorm(schedules.piecewise(("10%", 500), (4.0, 2.0, 0.5))))
+    assert rule("--constraint=maxnorm", *piecewise) == expected
     message = refused("--constraint=maxnorm", "--max_value=1", *piecewise)
     assert message.startswith("--max_value means nothing to --schedule=piecewise, which takes --boundaries, --values")
 
 
 def test_the_other_fields_of_a_scheduled_rule_stay_numbers():
     made = rule("--constraint=box", "--min_value=-2", "--max_value=1", "--schedule=linear", "--initial_value=4")
-    assert made.values["min_value"] == -2.0
-    assert made.values["max_value"] == ScheduleSettings("linear", {"initial": 4.0, "final": 1.0})
+    assert made == Rule(Box(min_value=-2.0, max_value=schedules.linear(4.0, 1.0)))
 
 
 def test_rules_from_a_file(tmp_path):
     file = tmp_path / "rules.toml"
     file.write_text('[[rule]]\nconstraint = "nonneg"\n')
-    assert config(f"--rules={file}").rules == (RuleSettings("nonneg"),)
+    assert config(f"--rules={file}").rules == (Rule(NonNeg()),)
     message = refused(f"--rules={file}", "--constraint=maxnorm", "--max_value=2")
     assert "--constraint, --max_value" in message
     assert "move the flags into the file" in message
@@ -199,10 +200,10 @@ MISTAKES = {
     "a_flag_of_one_model": (["--model=mlp", "--depth=3"], ["--depth=3", "--hidden_units", "resnet"]),
     "a_flag_of_another_schedule": (
         ["--constraint=maxnorm", "--schedule=cosine", "--initial_value=4", "--power=2"],
-        ["--power", "--schedule=cosine", "--initial_value", "--max_value", "--begin", "--end"],
+        ["--power", "--schedule=cosine", "--initial_value", "--max_value", "--schedule_begin", "--schedule_end"],
     ),
     "no_initial_value": (["--constraint=maxnorm", "--schedule=linear"], ["--schedule=linear", "--initial_value"]),
-    "no_schedule": (["--constraint=maxnorm", "--end=80%"], ["--end=80%", "--schedule=cosine"]),
+    "no_schedule": (["--constraint=maxnorm", "--schedule_end=80%"], ["--schedule_end=80%", "--schedule=cosine"]),
     "nothing_to_schedule": (["--constraint=nonneg", "--schedule=linear"], ["--constraint=nonneg", "--schedule"]),
     "values_without_boundaries": (
         ["--constraint=maxnorm", "--schedule=piecewise", "--values=2,1"],
@@ -211,7 +212,7 @@ MISTAKES = {
     "no_whole_numbers": (["--hidden_units=8,x"], ["--hidden_units=8,x", "300,100"]),
     "halves": (["--dataset=synthetic", "--input_shape=8.5,8"], ["--input_shape=8.5,8", "whole numbers"]),
     "a_limit_of_the_settings": (["--learning_rate=nan"], ["--learning_rate=nan"]),
-    "a_limit_of_the_rule": (["--constraint=maxnorm", "--rate=2"], ["rate=2", "at most 1"]),
+    "a_limit_of_the_rule": (["--constraint=maxnorm", "--relaxation=2"], ["--relaxation=2", "at most 1"]),
 }
 
 
@@ -249,9 +250,7 @@ def test_what_cannot_be_read_is_told_in_one_sentence(name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "flag", ["run_dir", "data_dir", "train_split", "group", "variables", "pattern_from", "dataset"]
-)
+@pytest.mark.parametrize("flag", ["run_dir", "data_dir", "train_split", "group", "variables", "mask_from", "dataset"])
 @pytest.mark.parametrize("text", ["a\n--overwrite", "a\rb", "a\0b", "a\x1b[2J", "a\u2028b", "a\udcffb"])
 def test_no_value_writes_a_second_line_into_the_flag_file(flag, text):
     message = refused("--constraint=mask", f"--{flag}={text}")
@@ -267,29 +266,29 @@ def test_a_value_comes_back_from_the_flag_file_as_it_was():
 ADDRESSES = ["gs://bucket/run", "s3://bucket/run", "file:///data/run", "http://host/x", "gs:/bucket/run", "hdfs+x://a"]
 
 
-@pytest.mark.parametrize("flag", ["run_dir", "data_dir", "pattern_from", "rules", "flagfile"])
+@pytest.mark.parametrize("flag", ["run_dir", "data_dir", "mask_from", "rules", "flagfile"])
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_is_no_path(flag, address):
-    others = ["--constraint=mask"] if flag == "pattern_from" else []
+    others = ["--constraint=mask"] if flag == "mask_from" else []
     message = refused(*others, f"--{flag}={address}")
     assert f"{flag}={address} is an address, and only paths of this machine work" in message
 
 
 def test_a_home_is_expanded_alike(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "rules.toml").write_text('[[rule]]\nconstraint = "mask"\npattern_from = "~/old"\n')
+    (tmp_path / "rules.toml").write_text('[[rule]]\nconstraint = "mask"\nmask_from = "~/old"\n')
     (tmp_path / "some.flags").write_text("--run_dir=~/run\n--data_dir=~/data\n--rules=~/rules.toml\n")
     made = config("--flagfile=~/some.flags")
     assert (made.run_dir, made.data_dir) == (f"{tmp_path}/run", f"{tmp_path}/data")
-    assert made.rules[0].pattern_from == f"{tmp_path}/old"
-    assert rule("--constraint=mask", "--pattern_from=~/old").pattern_from == f"{tmp_path}/old"
+    assert made.rules[0].mask_from == f"{tmp_path}/old"
+    assert rule("--constraint=mask", "--mask_from=~/old").mask_from == f"{tmp_path}/old"
     message = refused("--run_dir=~nobody_here/x")
     assert "names no user's home; write ./~nobody_here/x" in message
 
 
 def test_an_overlong_path_is_told_by_its_flag():
-    for flag in ("run_dir", "data_dir", "pattern_from", "rules", "flagfile"):
-        others = ["--constraint=mask"] if flag == "pattern_from" else []
+    for flag in ("run_dir", "data_dir", "mask_from", "rules", "flagfile"):
+        others = ["--constraint=mask"] if flag == "mask_from" else []
         message = refused(*others, f"--{flag}={'n' * 300}")
         assert f"{flag}=" in message
         assert "File name too long" in message
@@ -328,7 +327,12 @@ def test_help_on_a_group():
 
 COMMANDS = {
     "nothing": [],
-    "single_rule": ["--constraint=maxnorm", "--max_value=0.1", "--variables=hidden_*,output/kernel", "--rate=0.3"],
+    "single_rule": [
+        "--constraint=maxnorm",
+        "--max_value=0.1",
+        "--variables=hidden_*,output/kernel",
+        "--relaxation=0.3",
+    ],
     "lists": ["--hidden_units=8,4", "--dataset=synthetic", "--input_shape=4,4", "--num_classes=3"],
     "empty_list": ["--hidden_units="],
     "cosine": [
@@ -336,8 +340,8 @@ COMMANDS = {
         "--schedule=cosine",
         "--initial_value=1e-3",
         "--max_value=0.30000000000000004",
-        "--begin=10%",
-        "--end=3ep",
+        "--schedule_begin=10%",
+        "--schedule_end=3ep",
     ],
     "piecewise": ["--constraint=topk", "--schedule=piecewise", "--boundaries=10%,50%", "--values=0,0.5,0.9"],
     "constant": ["--constraint=maxnorm", "--schedule=constant", "--max_value=3"],
@@ -371,7 +375,22 @@ def test_a_flag_file_of_a_file_of_rules_names_it(tmp_path):
     assert f"--rules={rules}\n" in cli.as_flagfile(parsed(f"--rules={rules}"))
 
 
-def test_an_old_name_of_a_flag_still_works():
-    assert config("--eval_split=test").validation_split == "test"
-    assert config("--validation_split=20%").validation_split == "20%"
-    assert "--validation_split=test\n" in cli.as_flagfile(parsed("--eval_split=test"))
+OLD_NAMES = {
+    "begin": ("schedule_begin", "10%", ["--schedule=linear", "--initial_value=0.1"]),
+    "end": ("schedule_end", "50%", ["--schedule=linear", "--initial_value=0.1"]),
+    "eval_split": ("validation_split", "test", []),
+    "max_nonfinite": ("max_nonfinite_steps", "3", []),
+    "rate": ("relaxation", "0.5", []),
+    "spread": ("sparsity_distribution", "erk", []),
+    "pattern_from": ("mask_from", "runs/x", ["--constraint=mask"]),
+}
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_an_old_name_of_a_flag_still_works(old):
+    new, value, others = OLD_NAMES[old]
+    flags_ = others if "--constraint=mask" in others else ["--constraint=topk", *others]
+    assert cli.RENAMED[old] == new
+    assert OLD_NAMES.keys() == cli.RENAMED.keys()
+    assert config(*flags_, f"--{old}={value}") == config(*flags_, f"--{new}={value}")
+    assert f"--{new}={value}\n" in cli.as_flagfile(parsed(f"--{old}={value}"))

@@ -6,13 +6,14 @@ import re
 
 import pytest
 
+from tests.support.rules import rule_of
 from trainer.settings import naming
-from trainer.settings.config import Config, RuleSettings, ScheduleSettings
+from trainer.settings.config import Config
 
 
 def test_rules_and_settings_in_words():
-    rule = RuleSettings("mask", {}, ("hidden_*/kernel",), begin="50%", pattern_from="/home/a user/runs/first")
-    assert naming.rule(rule) == ["mask", "variables=hidden_*/kernel", "begin=50%", "pattern_from=first"]
+    rule = rule_of("mask", {}, ("hidden_*/kernel",), begin="50%", mask_from="/home/a user/runs/first")
+    assert naming.rule(rule) == ["mask", "variables=hidden_*/kernel", "begin=50%", "mask_from=first"]
     assert naming.changed(Config(rules=(rule,), run_dir="x", data_dir="y")) == []
     options = {"hidden_units": (64,), "dropout": 0.0}
     assert naming.changed(Config(model_options=options, seed=2)) == ["hidden_units=64", "seed=2"]
@@ -21,16 +22,16 @@ def test_rules_and_settings_in_words():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rules": (RuleSettings("maxnorm", {"max_value": 2.0}),)}, "maxnorm-max_value=2-mlp-digits-"),
+        ({"rules": (rule_of("maxnorm", {"max_value": 2.0}),)}, "maxnorm-max_value=2-mlp-digits-"),
         (
-            {"rules": (RuleSettings("box", {"max_value": 0.5, "min_value": -1.5}),)},
+            {"rules": (rule_of("box", {"max_value": 0.5, "min_value": -1.5}),)},
             "box-max_value=0.5-min_value=-1.5-mlp-",
         ),
-        ({"rules": (RuleSettings("nonneg,maxnorm", {"max_value": 1.0}),)}, "nonneg+maxnorm-max_value=1-mlp-"),
+        ({"rules": (rule_of("nonneg,maxnorm", {"max_value": 1.0}),)}, "nonneg+maxnorm-max_value=1-mlp-"),
         ({"learning_rate": 0.01, "epochs": 40}, "none-mlp-digits-learning_rate=0.01-epochs=40-"),
         ({"model_options": {"hidden_units": (300, 100), "dropout": 0.25}}, "none-mlp-digits-dropout=0.25-"),
         (
-            {"rules": (RuleSettings("topk", {"sparsity": 0.9}, group="network"),)},
+            {"rules": (rule_of("topk", {"sparsity": 0.9}, group="network"),)},
             "topk-sparsity=0.9-group=network-mlp-",
         ),
     ],
@@ -40,15 +41,13 @@ def test_a_directory_is_named_after_what_differs_from_the_defaults(settings, wor
 
 
 def test_a_schedule_is_named_by_its_ends():
-    cosine = ScheduleSettings("cosine", {"initial": 8.0, "final": 1.0, "end": "80%"})
-    name = Config(rules=(RuleSettings("maxnorm", {"max_value": cosine}),)).directory()
+    cosine = {"schedule": "cosine", "initial": 8.0, "final": 1.0, "end": "80%"}
+    name = Config(rules=(rule_of("maxnorm", {"max_value": cosine}),)).directory()
     assert name.startswith("runs/maxnorm-max_value=8to1-mlp-digits-")
 
 
 def test_a_name_hurts_no_shell_and_is_of_bounded_length():
-    rule = RuleSettings(
-        "maxnorm", {"max_value": 1 / 3}, ("conv_[12]*/kernel", "a b;$(c)?", "d" * 300), pattern_from=None
-    )
+    rule = rule_of("maxnorm", {"max_value": 1 / 3}, ("conv_[12]*/kernel", "a b;$(c)?", "d" * 300))
     config = Config(rules=(rule,), dataset="x" * 190, run_dir=None, train_split="train[:80%]", seed=7)
     name = config.directory().removeprefix("runs/")
     assert re.fullmatch(r"[A-Za-z0-9_.=+-]+", name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from constraints import Block, Box, Mask, MaxNorm, NonNeg, schedules
 from trainer.settings import rules
-from trainer.settings.config import RuleSettings, ScheduleSettings
+from trainer.settings.rule import Rule
 
 GOOD = """
 # Hidden layers shrink, the output stays in a box.
@@ -14,7 +17,7 @@ constraint = "maxnorm"
 variables = ["hidden_*/kernel", "conv_1/kernel"]
 max_value = {schedule = "cosine", initial = 4.0, final = 0.5, begin = "10%", end = "80%"}
 project_every = 5
-rate = 0.5
+relaxation = 0.5
 
 [[rule]]
 constraint = "box"
@@ -24,23 +27,22 @@ min_value = {schedule = "piecewise", boundaries = ["10%", 500, "3ep"], values = 
 """
 
 
-def load(tmp_path, text: str) -> tuple[RuleSettings, ...]:
+def load(tmp_path, text: str) -> tuple[Rule, ...]:
     file = tmp_path / "rules.toml"
     file.write_text(text)
     return rules.load(str(file))
 
 
 def test_two_rules_with_schedules(tmp_path):
-    cosine = ScheduleSettings("cosine", {"initial": 4.0, "final": 0.5, "begin": "10%", "end": "80%"})
-    steps = ScheduleSettings("piecewise", {"boundaries": ("10%", 500, "3ep"), "values": (-4, -3, -2, -1)})
+    cosine = schedules.cosine(4.0, 0.5, begin="10%", end="80%")
+    steps = schedules.piecewise(("10%", 500, "3ep"), (-4, -3, -2, -1))
     assert load(tmp_path, GOOD) == (
-        RuleSettings("maxnorm", {"max_value": cosine}, ("hidden_*/kernel", "conv_1/kernel"), 5, 0.5),
-        RuleSettings("box", {"max_value": 1, "min_value": steps}, ("output/kernel",)),
+        Rule(MaxNorm(cosine), ["hidden_*/kernel", "conv_1/kernel"], project_every=5, relaxation=0.5),
+        Rule(Box(max_value=1, min_value=steps), "output/kernel"),
     )
 
 
-def test_everything_a_rule_can_say(tmp_path):
-    text = """
+EVERYTHING = """
 [[rule]]
 constraint = ["box", "maxnorm"]
 layer_type = "Dense"
@@ -54,33 +56,35 @@ min_value = -1
 [[rule]]
 constraint = "block"
 block = [16, 1]
-spread = "erk"
+sparsity_distribution = "erk"
 [[rule]]
 constraint = "mask"
 group = "network"
-pattern_from = "runs/pruned"
+mask_from = "runs/pruned"
 [[rule]]
 constraint = "maxnorm"
 with_bias = true
 """
-    assert load(tmp_path, text) == (
-        RuleSettings(
-            "box,maxnorm",
-            {"box.max_value": 1.0, "maxnorm.max_value": 2.0, "min_value": -1},
-            layer_type=("Dense",),
-            group=(0,),
+
+
+def test_everything_a_rule_can_say(tmp_path):
+    assert load(tmp_path, EVERYTHING) == (
+        Rule(
+            [Box(max_value=1.0, min_value=-1), MaxNorm(2.0)],
+            layer_type="Dense",
+            group=[0],
             begin="10%",
             end=500,
             optimizer_state="tangent",
         ),
-        RuleSettings("block", {"block": (16, 1)}, spread="erk"),
-        RuleSettings("mask", group="network", pattern_from="runs/pruned"),
-        RuleSettings("maxnorm", with_bias=True),
+        Rule(Block(block=(16, 1)), sparsity_distribution="erk"),
+        Rule(Mask(), group="network", mask_from="runs/pruned"),
+        Rule(MaxNorm(), with_bias=True),
     )
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
-    assert load(tmp_path, '[[rule]]\nconstraint = "nonneg"') == (RuleSettings("nonneg", {}, (), 1, 1.0),)
+    assert load(tmp_path, '[[rule]]\nconstraint = "nonneg"') == (Rule(NonNeg()),)
 
 
 def rule(lines: str) -> str:
@@ -99,9 +103,9 @@ BAD_RULES = {
     "a_word_for_a_number": ('constraint = "maxnorm"\nmax_value = "two"', ["`max_value`", "two", "not a number"]),
     "a_truth_for_a_number": ('constraint = "maxnorm"\nmax_value = true', ["`max_value`", "True", "not a number"]),
     "a_list_for_a_number": ('constraint = "maxnorm"\nmax_value = [1]', ["`max_value`", "not a number"]),
-    "rate_of_another_type": ('constraint = "maxnorm"\nrate = "all"', ["`rate`", "all"]),
-    "rate_out_of_range": ('constraint = "maxnorm"\nrate = 1.5', ["rate=1.5", "at most 1"]),
-    "rate_nan": ('constraint = "maxnorm"\nrate = nan', ["rate=nan"]),
+    "relaxation_of_another_type": ('constraint = "maxnorm"\nrelaxation = "all"', ["relaxation", "all", "a number"]),
+    "relaxation_out_of_range": ('constraint = "maxnorm"\nrelaxation = 1.5', ["relaxation=1.5", "at most 1"]),
+    "relaxation_nan": ('constraint = "maxnorm"\nrelaxation = nan', ["relaxation=nan"]),
     "half_a_step": ('constraint = "maxnorm"\nproject_every = 2.5', ["project_every", "2.5", "whole number"]),
     "a_truth_for_a_step": ('constraint = "maxnorm"\nproject_every = true', ["project_every", "True"]),
     "no_step": ('constraint = "maxnorm"\nproject_every = 0', ["project_every=0", "at least 1"]),
@@ -124,7 +128,7 @@ BAD_RULES = {
     ),
     "schedule_with_a_word": (
         'constraint = "maxnorm"\nmax_value = {schedule = "cosine", initial = "four", final = 1.0}',
-        ["`initial`", "four"],
+        ["initial", "four"],
     ),
     "schedule_that_begins_nowhere": (
         'constraint = "maxnorm"\nmax_value = {schedule = "cosine", initial = 4.0, final = 1.0, begin = "soon"}',
@@ -136,7 +140,7 @@ BAD_RULES = {
     ),
     "schedule_that_ends_at_a_truth": (
         'constraint = "maxnorm"\nmax_value = {schedule = "cosine", initial = 4.0, final = 1.0, end = true}',
-        ["`end`", "True"],
+        ["end", "True"],
     ),
     "boundaries_nowhere": (
         'constraint = "maxnorm"\nmax_value = {schedule = "piecewise", boundaries = ["soon"], values = [2, 1]}',
@@ -144,26 +148,29 @@ BAD_RULES = {
     ),
     "boundaries_alone": (
         'constraint = "maxnorm"\nmax_value = {schedule = "piecewise", boundaries = "10%", values = [2, 1]}',
-        ["`boundaries`", "10%", "list"],
+        ["boundaries", "10%", "list"],
     ),
     "constraints_of_which_one_is_unknown": ('constraint = ["nonneg", "maxnrm"]', ["maxnrm", "did you mean maxnorm"]),
     "no_constraints": ("constraint = []", ["`constraint`", "empty"]),
     "a_constraint_twice": ('constraint = ["nonneg", "nonneg"]', ["nonneg", "twice"]),
     "a_key_of_one_set_that_it_lacks": ('constraint = ["nonneg", "box"]\nbox.total = 1', ["`box.total`", "max_value"]),
-    "a_number_for_one_sets_table": ('constraint = ["nonneg", "box"]\nbox = 1', ["box = 1", "table", "min_value"]),
+    "a_number_for_one_sets_table": ('constraint = ["nonneg", "box"]\nbox = 1', ["`box` = 1", "table", "min_value"]),
     "unknown_group": ('constraint = "maxnorm"\ngroup = "units"', ["group=units", "unit", "network"]),
     "group_of_another_type": ('constraint = "maxnorm"\ngroup = 1.5', ["group", "1.5", "[0, 1]"]),
     "bias_of_another_type": ('constraint = "maxnorm"\nwith_bias = "yes"', ["with_bias", "yes", "true or false"]),
-    "unknown_spread": ('constraint = "topk"\nspread = "even"', ["spread=even", "erk"]),
+    "unknown_distribution": (
+        'constraint = "topk"\nsparsity_distribution = "even"',
+        ["sparsity_distribution=even", "erk"],
+    ),
     "unknown_state": ('constraint = "topk"\noptimizer_state = "drop"', ["optimizer_state=drop", "tangent"]),
     "a_beginning_nowhere": ('constraint = "maxnorm"\nbegin = "soon"', ["begin", "soon", "10%"]),
-    "an_end_that_is_a_truth": ('constraint = "maxnorm"\nend = true', ["`end`", "True"]),
+    "an_end_that_is_a_truth": ('constraint = "maxnorm"\nend = true', ["end", "True"]),
     "layers_of_another_type": ('constraint = "maxnorm"\nlayer_type = 5', ["layer_type", "5"]),
-    "half_a_block": ('constraint = "block"\nblock = [4, 2.5]', ["`block`", "2.5", "whole numbers"]),
-    "a_pattern_of_another_set": ('constraint = "topk"\npattern_from = "x"', ["pattern_from=x", "mask"]),
+    "half_a_block": ('constraint = "block"\nblock = [4, 2.5]', ["block", "2.5", "whole numbers"]),
+    "a_pattern_of_another_set": ('constraint = "topk"\nmask_from = "x"', ["mask_from=x", "mask"]),
     "values_with_a_word": (
         'constraint = "maxnorm"\nmax_value = {schedule = "piecewise", boundaries = ["10%"], values = [2, "one"]}',
-        ["`values`", "one"],
+        ["values", "one"],
     ),
 }
 
@@ -215,9 +222,20 @@ def test_a_file_that_cannot_be_read(tmp_path):
         rules.load(str(tmp_path / "bytes.toml"))
 
 
-def test_what_a_schedule_drives():
-    assert rules.scheduled_field(["maxnorm"]) == "max_value"
-    assert rules.scheduled_field(["topk"]) == "sparsity"
-    for name in ("none", "nonneg", "unitnorm"):
-        with pytest.raises(ValueError, match=f"--constraint={name} has no value that a schedule could change"):
-            rules.scheduled_field([name])
+OLD_NAMES = {"rate": ("relaxation", "0.5"), "spread": ("sparsity_distribution", '"erk"')}
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_an_old_name_of_a_key_still_works(tmp_path, old):
+    new, value = OLD_NAMES[old]
+    rules_ = [load(tmp_path, f'[[rule]]\nconstraint = "topk"\n{name} = {value}') for name in (old, new)]
+    assert rules_[0] == rules_[1]
+    with pytest.raises(ValueError, match=f"`{old}` is the old name of `{new}`"):
+        load(tmp_path, f'[[rule]]\nconstraint = "topk"\n{old} = {value}\n{new} = {value}')
+
+
+@pytest.mark.parametrize("text", [GOOD, EVERYTHING])
+def test_a_rule_survives_its_table(tmp_path, text):
+    made = load(tmp_path, text)
+    tables = json.loads(json.dumps([rule.to_table() for rule in made]))
+    assert rules.rules_from_tables(tables) == made

@@ -12,14 +12,15 @@ import sys
 import pytest
 
 from tests.support import processes
-from trainer.settings.config import Config, RuleSettings, ScheduleSettings
+from tests.support.rules import rule_of
+from trainer.settings.config import Config
 from trainer.storage import run_directory
 
-COSINE = ScheduleSettings("cosine", {"initial": 8.0, "final": 1.0, "end": "80%"})
+COSINE = {"schedule": "cosine", "initial": 8.0, "final": 1.0, "end": "80%"}
 
 
 def config(path, **settings) -> Config:
-    rules = settings.pop("rules", (RuleSettings("maxnorm", {"max_value": 2.0}),))
+    rules = settings.pop("rules", (rule_of("maxnorm", {"max_value": 2.0}),))
     options = settings.pop("model_options", {"hidden_units": (300, 100), "dropout": 0.0})
     return Config(run_dir=str(path), rules=rules, model_options=options, **settings)
 
@@ -100,7 +101,7 @@ def test_must_continue_but_there_is_nothing(tmp_path, make):
 
 
 def rule(*args, **kwargs):
-    return {"rules": (RuleSettings(*args, **kwargs),)}
+    return {"rules": (rule_of(*args, **kwargs),)}
 
 
 DIFFERENCES = {
@@ -125,7 +126,7 @@ DIFFERENCES = {
         rule("maxnorm", {"max_value": 2.0}, ("hidden_*", "output/kernel")),
         ["--variables: not set there, hidden_*,output/kernel here"],
     ),
-    "a_rate": (rule("maxnorm", {"max_value": 2.0}, rate=0.5), ["--rate: 1.0 there, 0.5 here"]),
+    "a_rate": (rule("maxnorm", {"max_value": 2.0}, relaxation=0.5), ["--relaxation: 1.0 there, 0.5 here"]),
     "project_every": (
         rule("maxnorm", {"max_value": 2.0}, project_every=4),
         ["--project_every: 1 there, 4 here"],
@@ -135,7 +136,8 @@ DIFFERENCES = {
         [
             "--schedule: not set there, cosine here",
             "--initial_value: not set there, 8.0 here",
-            "--end: not set there, 80% here",
+            "--schedule_begin: not set there, 0 here",
+            "--schedule_end: not set there, 80% here",
             "--max_value: 2.0 there, 1.0 here",
         ],
     ),
@@ -161,29 +163,29 @@ def test_another_command_is_refused_flag_by_flag(run_of_earlier, name):
 
 def test_schedules_that_differ_are_told_apart_option_by_option(tmp_path):
     begin(tmp_path / "run", **rule("maxnorm", {"max_value": COSINE}))
-    later = ScheduleSettings("cosine", {"initial": 4.0, "final": 1.0, "begin": "1ep", "end": "80%"})
+    later = {"schedule": "cosine", "initial": 4.0, "final": 1.0, "begin": "1ep", "end": "80%"}
     with pytest.raises(ValueError, match="other settings") as caught:
         directory(tmp_path / "run", **rule("maxnorm", {"max_value": later})).check()
     assert "--initial_value: 8.0 there, 4.0 here" in str(caught.value)
-    assert "--begin: not set there, 1ep here" in str(caught.value)
-    assert "--end" not in str(caught.value)
+    assert "--schedule_begin: 0 there, 1ep here" in str(caught.value)
+    assert "--schedule_end" not in str(caught.value)
 
 
 def test_several_rules_are_told_apart_by_their_number(tmp_path):
-    first = RuleSettings("maxnorm", {"max_value": 2.0}, ("hidden_1/kernel",))
-    second = RuleSettings("nonneg", {}, ("output/kernel",))
+    first = rule_of("maxnorm", {"max_value": 2.0}, ("hidden_1/kernel",))
+    second = rule_of("nonneg", {}, ("output/kernel",))
     begin(tmp_path / "run", rules=(first, second))
     assert directory(tmp_path / "run", rules=(first, second)).check() is True
-    other = RuleSettings("nonneg", {}, ("output/kernel",), rate=0.5)
-    with pytest.raises(ValueError, match=r"\n  rule 2: rate: 1.0 there, 0.5 here") as caught:
+    other = rule_of("nonneg", {}, ("output/kernel",), relaxation=0.5)
+    with pytest.raises(ValueError, match=r"\n  rule 2: relaxation: 1.0 there, 0.5 here") as caught:
         directory(tmp_path / "run", rules=(first, other)).check()
     assert "rule 1" not in str(caught.value)
 
 
 def test_two_fields_of_one_rule_may_each_have_a_schedule(tmp_path):
     def both(initial):
-        low = ScheduleSettings("linear", {"initial": initial, "final": -1.0})
-        high = ScheduleSettings("linear", {"initial": 2.0, "final": 1.0})
+        low = {"schedule": "linear", "initial": initial, "final": -1.0}
+        high = {"schedule": "linear", "initial": 2.0, "final": 1.0}
         return rule("box", {"max_value": high, "min_value": low})
 
     begin(tmp_path / "run", **both(-2.0))
@@ -192,10 +194,9 @@ def test_two_fields_of_one_rule_may_each_have_a_schedule(tmp_path):
         directory(tmp_path / "run", **both(-3.0)).check()
     assert "-2.0 there, -3.0 here" in str(caught.value)
     begin(tmp_path / "swapped", **both(-2.0))
-    values = both(-2.0)["rules"][0].values
     swapped = {
-        "max_value": ScheduleSettings("linear", {"initial": 3.0, "final": 1.0}),
-        "min_value": values["min_value"],
+        "max_value": {"schedule": "linear", "initial": 3.0, "final": 1.0},
+        "min_value": {"schedule": "linear", "initial": -2.0, "final": -1.0},
     }
     with pytest.raises(ValueError, match=r"2.0 there, 3.0 here"):
         directory(tmp_path / "swapped", **rule("box", swapped)).check()
