@@ -92,7 +92,7 @@ class Session:
             # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
             settings["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
             settings["(settings)"] = " ".join(naming.changed(config)) or "defaults"
-            under = " and ".join(sorted({rule.constraint for rule in config.rules}))
+            under = " and ".join(sorted({rule.name for rule in config.rules}))
             variables = run_card.variable_table(built.model, built.targets, 0)
             title = f"{config.model} on {config.dataset} under {under}"
             self._summaries.begin(settings, run_card.card(title, settings, variables))
