@@ -14,7 +14,7 @@ from tests.runs import resume_test
 from tests.support import tiny_experiment
 from tests.support.saved import Run
 from trainer.storage import checkpoints
-from trainer.storage import manifest as manifests
+from trainer.storage import checkpoint_folders
 
 STEPS = (1, 2, 3)
 ONE = damage.of_one("step-00000003", "step-00000002")
@@ -167,7 +167,7 @@ def test_a_state_of_another_step_under_a_manifest_that_was_made_to_fit(copied):
     for file in (folder / "step-00000001").glob("state.*"):
         shutil.copyfile(file, folder / "step-00000003" / file.name)
     content = json.loads((folder / "step-00000001" / "manifest.json").read_text())
-    manifest.write_text(manifests.serialised({**content, "step": 3}))
+    manifest.write_text(checkpoint_folders.serialised({**content, "step": 3}))
     assert again.restore() == 2
     assert tiny_experiment.same_bits(run.state(), states[2])
     assert run.said == ["checkpoint step-00000003 is passed over: it holds step 1"]

@@ -20,7 +20,7 @@ from tests.support import processes
 from tests.runs import resume_test
 from tests.support import tensorboard_data
 from tests.support import tiny_experiment
-from trainer.storage import manifest as manifests
+from trainer.storage import files
 from trainer.reporting import tensorboard
 
 FLAGS = [
@@ -217,7 +217,7 @@ def test_a_disk_that_becomes_read_only(mounted):
 @pytest.mark.parametrize("call", [1, 11])
 def test_a_disk_that_fails_beside_training_ends_the_run_with_what_it_had(tmp_path, monkeypatch, call):
     """The first call is in the first save, the other in one after that; training has gone on when it fails."""
-    calls, sync = [], manifests.sync
+    calls, sync = [], files.sync
 
     def failing(path):
         calls.append(path)
@@ -228,7 +228,7 @@ def test_a_disk_that_fails_beside_training_ends_the_run_with_what_it_had(tmp_pat
 
     settings = experiment_test.config(tmp_path / "run", train_steps=10**6, checkpoint_every="50", eval_every="100%")
     with monkeypatch.context() as patch:
-        patch.setattr(manifests, "sync", failing)
+        patch.setattr(files, "sync", failing)
         with pytest.raises(OSError, match="No space left on device"):
             experiment_test.trained(settings)
     assert leftovers(tmp_path) == []

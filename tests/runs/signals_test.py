@@ -34,8 +34,8 @@ AT_MOST_ONE_MORE = (12, 13)
 WHILE_SAVING = {
     "as it begins": "trainer.storage.checkpoints:Checkpoints.save",
     "as values are written": "trainer.storage.checkpoints:Checkpoints._write",
-    "as checksums are taken": "trainer.storage.manifest:fingerprint",
-    "as files are synced": "trainer.storage.manifest:sync",
+    "as checksums are taken": "trainer.storage.files:checksum",
+    "as files are synced": "trainer.storage.files:sync",
     "as it gets its name": "trainer.storage.checkpoint_folders:path",
     "as event files are looked for": "trainer.reporting.tensorboard:Summaries.look",
     "as event files are closed": "trainer.reporting.tensorboard:Summaries.close",

@@ -126,7 +126,7 @@ def refused(folder, pid: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "at", ["manifest:sync", "manifest:fingerprint", "checkpoint_folders:path", "checkpoint_folders:delete"]
+    "at", ["files:sync", "files:checksum", "checkpoint_folders:path", "checkpoint_folders:delete"]
 )
 def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
@@ -155,7 +155,7 @@ def test_a_run_that_starts_while_another_saves(tmp_path, at):
 
 @pytest.mark.slow
 def test_the_lock_of_a_killed_run_blocks_nobody(tmp_path):
-    plan = [sabotage.point("trainer.storage.manifest:sync", send=("SIGSTOP",))]
+    plan = [sabotage.point("trainer.storage.files:sync", send=("SIGSTOP",))]
     with start(plan, *FLAGS, folder=tmp_path) as first:
         os.waitid(os.P_PID, first.pid, os.WSTOPPED)
         first.kill()

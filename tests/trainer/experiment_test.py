@@ -26,7 +26,7 @@ from trainer.runtime.signals import Interrupt
 from trainer.session import Session
 from trainer.settings.config import Config
 from trainer.settings.rule import Rule
-from trainer.storage import manifest, run_directory
+from trainer.storage import checkpoint_folders, run_directory
 
 TINY = {
     "convnet": {"filters": (3,), "dropout": 0.2},
@@ -336,7 +336,7 @@ def test_a_best_that_is_damaged_after_the_end_is_told_and_replaced_by_what_remai
     assert again["best"]["step"] == 10
     assert again["best"]["test"] == again["evaluation"]
     assert [path.name for path in (tmp_path / "run" / "checkpoints" / "best").iterdir()] == ["step-00000010"]
-    assert manifest.problem(tmp_path / "run" / "checkpoints" / "best" / "step-00000010", 10) is None
+    assert checkpoint_folders.problem(tmp_path / "run" / "checkpoints" / "best" / "step-00000010", 10) is None
 
 
 def test_a_file_system_without_locks_is_told_of_in_one_line(tmp_path, capsys, monkeypatch):

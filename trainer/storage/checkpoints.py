@@ -19,14 +19,15 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ..runtime import errors, replicas
-from . import checkpoint_folders, files, manifest
-from .background import Background
+from . import checkpoint_folders, files
+from .checkpoint_folders import Score
 
 
 class Progress(tf.train.Checkpoint):
@@ -99,7 +100,8 @@ class Checkpoints:
         self._saved = saved
         # Checkpoints of this very state's past; others of the same step may hold what was taken back since.
         self._own: set[pathlib.Path] = set()
-        self._background = Background("checkpoint")
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._saving: Future[None] | None = None
 
     def save(self, wait: bool = True) -> pathlib.Path:
         """Writes a checkpoint of the present step and deletes those too many.
@@ -144,7 +146,7 @@ class Checkpoints:
         self.wait()
         accuracy, _, best = self._progress.best.numpy().tolist()
         path = checkpoint_folders.path(self._best, int(best))
-        problem = manifest.problem(path, int(best), self._run) if accuracy >= 0.0 else None
+        problem = checkpoint_folders.problem(path, int(best), self._run) if accuracy >= 0.0 else None
         for found in checkpoint_folders.steps(self._best):
             if found > step or (problem is None and found != best):
                 checkpoint_folders.delete(checkpoint_folders.path(self._best, found))
@@ -160,15 +162,18 @@ class Checkpoints:
 
     def look(self) -> None:
         """Raises what a save that nobody waits for has raised."""
-        self._background.look()
+        if self._saving is not None and self._saving.done():
+            self.wait()
 
     def wait(self) -> None:
-        """Waits until what was saved is on the disk, and raises what `save` raises."""
-        self._background.wait()
+        """Waits until what was saved is on the disk, and raises what `save` raises; once, as it is then known."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def close(self) -> None:
-        """Waits for a save under way; nothing can be saved afterwards."""
-        self._background.close()
+        """Waits for a save under way, whatever comes of it; nothing can be saved afterwards."""
+        self._thread.shutdown()
 
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, newest first."""
@@ -191,7 +196,7 @@ class Checkpoints:
         steps = self.steps()
         for step in steps:
             path = checkpoint_folders.path(self._directory, step)
-            problem = manifest.problem(path, step, self._run) or self._read(path, step)
+            problem = checkpoint_folders.problem(path, step, self._run) or self._read(path, step)
             if problem is None:
                 self._own = {path}
                 return step
@@ -209,7 +214,7 @@ class Checkpoints:
     def _read(self, path: pathlib.Path, step: int) -> str | None:
         try:
             with files.plain(path) as readable:
-                self._state.read(str(readable / manifest.PREFIX)).assert_consumed()
+                self._state.read(str(readable / checkpoint_folders.PREFIX)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             return f"it does not fit this run: {str(error).splitlines()[0]}"
         if self._step() != step:
@@ -224,9 +229,9 @@ class Checkpoints:
                 return variable.path
         return None
 
-    def _score(self, step: int) -> manifest.Score | None:
+    def _score(self, step: int) -> Score | None:
         path = checkpoint_folders.path(self._best, step)
-        return manifest.score(path) if manifest.problem(path, step, self._run) is None else None
+        return checkpoint_folders.score(path) if checkpoint_folders.problem(path, step, self._run) is None else None
 
     def _tidy_best(self, now: int) -> None:
         """Deletes all of the best but the newest, and the newest that a return to the newest checkpoint leaves."""
@@ -242,12 +247,12 @@ class Checkpoints:
         folder: pathlib.Path,
         tidy: Callable[[int], None],
         wait: bool,
-        score: manifest.Score | None = None,
+        score: Score | None = None,
     ) -> pathlib.Path:
         self.wait()
         step = self._step()
         final = checkpoint_folders.path(folder, step)
-        if final in self._own and manifest.problem(final, step, self._run) is None:
+        if final in self._own and checkpoint_folders.problem(final, step, self._run) is None:
             tidy(step)
             return final
         if bad := self._nonfinite():
@@ -262,7 +267,7 @@ class Checkpoints:
         checkpoint_folders.remove(unfinished)
         unfinished.mkdir()
         with _or_nothing(unfinished):
-            self._write(unfinished / manifest.PREFIX)
+            self._write(unfinished / checkpoint_folders.PREFIX)
 
         def finish() -> None:
             with _or_nothing(unfinished):
@@ -270,7 +275,7 @@ class Checkpoints:
             self._own.add(final)
             tidy(step)
 
-        self._background.begin(finish)
+        self._saving = self._thread.submit(finish)
         if wait:
             self.wait()
         return final
@@ -285,13 +290,13 @@ class Checkpoints:
         with tf.device(near.replace(device_type="CPU", device_index=0)):
             return self._state.write(prefix)
 
-    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int, score: manifest.Score | None) -> None:
+    def _finish(self, unfinished: pathlib.Path, final: pathlib.Path, step: int, score: Score | None) -> None:
         """Makes a checkpoint of the files that were written: on the disk, with checksums and its name."""
-        manifest.complete(unfinished, step, self._run, score)
+        checkpoint_folders.complete(unfinished, step, self._run, score)
         if os.path.lexists(final):
             checkpoint_folders.delete(final)
         os.rename(unfinished, final)
-        manifest.sync(final.parent)
+        files.sync(final.parent)
 
 
 def _value(copy: tf.Variable) -> np.ndarray:
@@ -327,7 +332,7 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
         whole = [
             step
             for step in checkpoint_folders.steps(folder)
-            if manifest.problem(checkpoint_folders.path(folder, step), step) is None
+            if checkpoint_folders.problem(checkpoint_folders.path(folder, step), step) is None
         ]
     except OSError as error:
         raise ValueError(f"{name}: {folder} cannot be read: {error.strerror}; give the directory of a run.") from None
@@ -336,7 +341,7 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     path = checkpoint_folders.path(folder, whole[0])
     try:
         with files.plain(path) as readable:
-            status = tf.train.Checkpoint(model=model).read(str(readable / manifest.PREFIX)).expect_partial()
+            status = tf.train.Checkpoint(model=model).read(str(readable / checkpoint_folders.PREFIX)).expect_partial()
             status.assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -97,6 +98,25 @@ def problem_of_name(path: pathlib.Path) -> str | None:
     if is_pattern(path) and not _OPEN_FOLDERS.is_dir():
         return "TensorFlow takes it for a pattern on this system, because of one of the characters * ? [ \\"
     return None
+
+
+def checksum(path: pathlib.Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` prints it."""
+    with opened(path) as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or what a folder lists, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot do that for a folder, and say so.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

@@ -17,8 +17,7 @@ import tensorflow as tf
 from tests.support import tiny_experiment
 from tests.support.saved import Run
 from trainer.runtime import replicas as devices
-from trainer.storage import checkpoints
-from trainer.storage import manifest as manifests
+from trainer.storage import checkpoint_folders, checkpoints, files
 
 
 def names(folder) -> list[str]:
@@ -105,7 +104,7 @@ def manifest(edit):
     def damage(path):
         content = json.loads(path.read_text())
         edit(content)
-        path.write_text(manifests.serialised(content))
+        path.write_text(checkpoint_folders.serialised(content))
 
     return damage
 
@@ -114,18 +113,18 @@ def pointing_outside(path):
     """Names a good file of another checkpoint in place of a damaged one of its own."""
     content = json.loads(path.read_text())
     own = next(name for name in content["files"] if "data" in name)
-    content["files"][f"../step-00000002/{own}"] = manifests.fingerprint(path.parent.parent / "step-00000002" / own)
+    content["files"][f"../step-00000002/{own}"] = files.checksum(path.parent.parent / "step-00000002" / own)
     del content["files"][own]
     flip(path.parent / own)
-    path.write_text(manifests.serialised(content))
+    path.write_text(checkpoint_folders.serialised(content))
 
 
 def naming_a_neighbour(path):
     """Names a good file outside beside its own."""
     content = json.loads(path.read_text())
     outside = path.parent.parent / "step-00000002" / "state.index"
-    content["files"]["../step-00000002/state.index"] = manifests.fingerprint(outside)
-    path.write_text(manifests.serialised(content))
+    content["files"]["../step-00000002/state.index"] = files.checksum(outside)
+    path.write_text(checkpoint_folders.serialised(content))
 
 
 FILES = {"data": "state.data-00000-of-00001", "index": "state.index", "manifest": "manifest.json"}
@@ -251,9 +250,9 @@ def test_a_step_that_is_saved_already_is_not_written_again(copied):
 
 FAILURES = {
     "writing": (checkpoints.Checkpoints, "_write"),
-    "checksums": (manifests, "fingerprint"),
-    "manifest": (manifests.json, "dumps"),
-    "syncing": (manifests, "sync"),
+    "checksums": (files, "checksum"),
+    "manifest": (checkpoint_folders.json, "dumps"),
+    "syncing": (files, "sync"),
     "naming": (checkpoints.os, "rename"),
 }
 
@@ -294,7 +293,7 @@ def test_what_becomes_of_a_save_that_nobody_waits_for_is_told_to_who_asks_next(c
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifests, "sync", full)
+        patch.setattr(files, "sync", full)
         assert run.checkpoints.save(wait=False) == folder / "step-00000004"
         assert "unfinished-00000004" in names(folder)
         run.checkpoints.look()  # As long as it is under way, there is nothing to tell.
@@ -316,13 +315,13 @@ def test_what_becomes_of_a_save_that_nobody_waits_for_is_told_to_who_asks_next(c
 def test_training_goes_on_beside_a_slow_disk_and_changes_nothing_of_what_is_saved(tmp_path, monkeypatch, replicas):
     run = Run(tmp_path, replicas)
     run.step()
-    saved, on_disk, sync = run.state(), threading.Event(), manifests.sync
+    saved, on_disk, sync = run.state(), threading.Event(), files.sync
 
     def slow(path):
         on_disk.wait()
         sync(path)
 
-    monkeypatch.setattr(manifests, "sync", slow)
+    monkeypatch.setattr(files, "sync", slow)
     path = run.checkpoints.save(wait=False)
     for _ in range(3):
         run.step()
@@ -434,7 +433,7 @@ def test_a_best_that_is_lost_is_said_and_what_remains_is_the_best(tmp_path, act,
         content = json.loads((best / "manifest.json").read_text())
         copy = shutil.copytree(best, tmp_path / "best" / "step-00000003")
         content |= {"step": 3, "score": {"accuracy": 0.3, "loss": 1.0}}
-        (copy / "manifest.json").write_text(manifests.serialised(content))
+        (copy / "manifest.json").write_text(checkpoint_folders.serialised(content))
     if act == "delete the folder":
         shutil.rmtree(best)
     else:
