@@ -36,7 +36,7 @@ ORDER = {
     ),
 }
 MOST_ROOMS = 12
-MOST_ARROWS = {"constraints": 31, "trainer": 39}
+MOST_ARROWS = {"constraints": 31, "trainer": 38}
 
 
 def imports(path: pathlib.Path) -> list[tuple[str, ...]]:

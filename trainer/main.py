@@ -41,7 +41,6 @@ def _main(arguments: Sequence[str]) -> int:
     from .reporting import certificate, outcome, run_card
     from .reporting.console import say
     from .settings import flags
-    from .storage import run_directory
 
     try:
         if (text := flags.help_asked(arguments)) is not None:
@@ -51,7 +50,7 @@ def _main(arguments: Sequence[str]) -> int:
         logging.use_absl_handler()
         logging.set_verbosity(flags.verbosity(given))
         config = flags.config(given)
-        directory = run_directory.RunDirectory(config)
+        directory = session.directory_of(config)
         directory.check()
         built = experiment.build(config)
         if config.dry_run:

@@ -20,8 +20,21 @@ from .reporting.quantities import number
 from .runtime import errors, replicas
 from .runtime.signals import Interrupt
 from .settings import differences, naming
+from .settings.config import Config
 from .storage import event_files, files, run_directory
 from .storage.checkpoints import Checkpoints, read_weights
+from .storage.run_directory import RunDirectory
+
+
+def directory_of(config: Config) -> RunDirectory:
+    """The directory of the run that the settings describe; nothing is written yet."""
+    return RunDirectory(
+        config.directory(),
+        config.identity(),
+        resume=config.resume,
+        overwrite=config.overwrite,
+        dry_run=config.dry_run,
+    )
 
 
 class Session:
@@ -32,7 +45,7 @@ class Session:
       directory: where the run is kept.
     """
 
-    def __init__(self, built: Experiment, directory: run_directory.RunDirectory):
+    def __init__(self, built: Experiment, directory: RunDirectory):
         self._experiment = built
         self._directory = directory
         self._state = built.state
@@ -59,6 +72,7 @@ class Session:
         """
         built = self._experiment
         facts = {
+            "seed": built.config.seed,
             **dataclasses.asdict(built.timeline),
             "splits": built.splits,
             **run_card.facts(built.model, built.strategy.num_replicas_in_sync),

@@ -22,7 +22,6 @@ from trainer.data import batches
 from trainer.data import dataset as data
 from trainer.engine import fused_optimizer, loop
 from trainer.settings.config import Config
-from trainer.storage import run_directory
 
 # A run that is to make next to no summaries makes them at intervals longer than this.
 _SELDOM = 1_000
@@ -51,7 +50,7 @@ class Ours:
         self._first_summary = every if every <= _SELDOM else 0
         self._folder = tempfile.TemporaryDirectory()
         config = dataclasses.replace(config, run_dir=f"{self._folder.name}/run")
-        directory = run_directory.RunDirectory(config)
+        directory = session.directory_of(config)
         built = experiment.build(config)
         if still:
             built.steps._train_source = Still(built.train_source, built.strategy)  # type: ignore[assignment]

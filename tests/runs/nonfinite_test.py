@@ -15,9 +15,8 @@ from tests.trainer.experiment_test import config
 from trainer import experiment
 from trainer.runtime import replicas as devices
 from trainer.runtime import errors
-from trainer.storage import run_directory
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session
+from trainer.session import Session, directory_of
 from trainer.engine.train_step import Steps
 from trainer.engine.fused_optimizer import roughly_finite
 
@@ -55,7 +54,7 @@ def since(first):
 
 def session(path, **settings) -> Session:
     chosen = config(path, BALL, **settings)
-    one = Session(experiment.build(chosen), run_directory.RunDirectory(chosen))
+    one = Session(experiment.build(chosen), directory_of(chosen))
     one.begin("")
     return one
 

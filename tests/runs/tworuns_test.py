@@ -15,6 +15,7 @@ from tests.support import processes
 from tests.runs import resume_test
 from tests.support import sabotage
 from trainer.storage import run_directory
+from trainer.session import directory_of
 from trainer.settings.config import Config
 
 FLAGS = [*resume_test.COMMON, *resume_test.MODELS["mlp"]]
@@ -24,7 +25,7 @@ SOON = 45.0
 
 
 def directory(path, **settings) -> run_directory.RunDirectory:
-    return run_directory.RunDirectory(Config(run_dir=str(path), **settings))
+    return directory_of(Config(run_dir=str(path), **settings))
 
 
 @pytest.fixture

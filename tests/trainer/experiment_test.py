@@ -23,7 +23,7 @@ from trainer.engine.train_step import Steps
 from trainer.reporting import certificate, run_card
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session
+from trainer.session import Session, directory_of
 from trainer.settings.config import Config
 from trainer.settings.rule import Rule
 from trainer.storage import checkpoint_folders, run_directory
@@ -74,7 +74,7 @@ def config(path, *rules: Rule, model: str = "logistic", **settings) -> Config:
 
 def trained(settings: Config, interrupt: Interrupt | None = None):
     """A run as `trainer.main` makes it: what was built, and the certificate."""
-    directory = run_directory.RunDirectory(settings)
+    directory = directory_of(settings)
     directory.check()
     built = experiment.build(settings)
     session = Session(built, directory)
@@ -191,7 +191,7 @@ def test_early_stopping_ends_feasible_in_weights_and_checkpoint(tmp_path, monkey
     assert result["best"]["step"] == int(eval_every)
     assert result["feasible"] is True
     again = experiment.build(settings)
-    directory = run_directory.RunDirectory(settings)
+    directory = directory_of(settings)
     session = Session(again, directory)
     session.begin("")
     assert tiny_experiment.same_bits(weights(again), weights(built))

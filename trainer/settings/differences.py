@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .config import Config
 from .rule import flag_of
 
 # Flags that a refusal lists; more of them are another run, not a slip.
@@ -28,10 +27,10 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
-def described(settings: dict[str, Any], config: Config) -> str:
+def described(earlier: dict[str, Any], settings: dict[str, Any]) -> str:
     """The flags in which the settings of an earlier run differ from these: a line each, `MOST` at the most."""
     try:
-        before, now = as_flags(settings), as_flags(config.identity())
+        before, now = as_flags(earlier), as_flags(settings)
         shown = {name: (_shown(before.get(name)), _shown(now.get(name))) for name in sorted(before.keys() | now.keys())}
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return "its settings are not readable by this version"

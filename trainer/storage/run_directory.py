@@ -20,7 +20,6 @@ import time
 from typing import Any
 
 from ..settings import differences
-from ..settings.config import Config
 from . import files
 
 CHECKPOINTS = "checkpoints"
@@ -42,17 +41,32 @@ class RunDirectory:
     """The directory of one run.
 
     Args:
-      config: the settings; they name the directory and say whether an earlier run may be continued or deleted.
+      path: the directory.
+      settings: what the run computes, as plain JSON values; a run of equal settings is the same run.
+      resume: "auto" continues an earlier run, "never" refuses to, "must" refuses to begin one.
+      overwrite: deletes an earlier run.
+      dry_run: whether the directory is only looked at, and another process may train in it.
 
     Attributes:
       path: the directory.
       exclusive: whether a second run would be noticed; False after `open` where the file system has no locks.
     """
 
-    def __init__(self, config: Config):
-        self.path = pathlib.Path(config.directory())
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: dict[str, Any],
+        *,
+        resume: str = "auto",
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ):
+        self.path = pathlib.Path(path)
         self.exclusive = True
-        self._config = config
+        self._settings = settings
+        self._resume = resume
+        self._overwrite = overwrite
+        self._dry_run = dry_run
         self._lock: int | None = None
 
     @property
@@ -80,23 +94,23 @@ class RunDirectory:
                 f"--run_dir={self.path} holds {', '.join(foreign[:3])}, which no run wrote; "
                 "choose an empty or a new directory."
             )
-        if self._lock is None and not self._config.dry_run:
+        if self._lock is None and not self._dry_run:
             # Building the experiment can take minutes, so a directory that is taken is refused before it.
             self._refuse_taken()
-        if self._config.overwrite:
+        if self._overwrite:
             return False
         self._refuse_strange()
         record = self._record()
         if record is None:
             return self._fresh()
-        difference = differences.described(record["settings"], self._config)
+        difference = differences.described(record["settings"], self._settings)
         if difference:
             raise ValueError(
                 f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
                 f"Continue it with --flagfile={shlex.quote(str(self.path / FLAGS))}, choose another --run_dir, or add "
                 "--overwrite to delete it."
             )
-        if self._config.resume == "never":
+        if self._resume == "never":
             raise ValueError(
                 f"--run_dir={self.path} holds this run already and --resume=never forbids to continue it; "
                 "choose another --run_dir, or add --overwrite to delete it."
@@ -128,7 +142,7 @@ class RunDirectory:
                     if entry.name != LOCK:
                         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
                 files.write_atomically(self.path / FLAGS, flagfile)
-                record = {"settings": self._config.identity(), "seed": self._config.seed, **facts}
+                record = {"settings": self._settings, **facts}
                 files.write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
             for leftover in self.path.glob("*.new"):
                 leftover.unlink()
@@ -179,7 +193,7 @@ class RunDirectory:
             self._lock = None
 
     def _fresh(self) -> bool:
-        if self._config.resume == "must":
+        if self._resume == "must":
             raise ValueError(f"--run_dir={self.path} holds no run to continue; drop --resume=must to begin one.")
         return False
 

@@ -15,9 +15,8 @@ from trainer import experiment
 from trainer.data import dataset, tfds_reader
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session
+from trainer.session import Session, directory_of
 from trainer.settings.config import Config
-from trainer.storage import run_directory
 
 SIZE = 400
 
@@ -144,7 +143,7 @@ def test_what_only_reading_shows_ends_the_run_and_what_was_saved_stays(tmp_path,
     monkeypatch.setattr("trainer.data.batches.SHUFFLE_BUFFER", 8)
     # Held out of the same file, validation examples would be read before training.
     settings = config(tmp_path, validation_split="test")
-    directory = run_directory.RunDirectory(settings)
+    directory = directory_of(settings)
     built = experiment.build(settings)
     session = Session(built, directory)
     session.begin("")

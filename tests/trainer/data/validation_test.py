@@ -17,9 +17,8 @@ from trainer.data import dataset as data
 from trainer.data.builtin import stratified
 from trainer.engine.train_step import Steps
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session
+from trainer.session import Session, directory_of
 from trainer.settings.config import Config
-from trainer.storage import run_directory
 
 TWO_CLASSES = {"num_classes": 2}
 
@@ -169,7 +168,7 @@ def config(path: Path, **settings: Any) -> Config:
 
 def begun(settings: Config) -> tuple[experiment.Experiment, Session]:
     built = experiment.build(settings)
-    session = Session(built, run_directory.RunDirectory(settings))
+    session = Session(built, directory_of(settings))
     session.begin("")
     return built, session
 

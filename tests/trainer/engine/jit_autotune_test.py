@@ -12,9 +12,8 @@ from trainer import experiment
 from trainer.engine import jit_autotune
 from trainer.engine.jit_autotune import Rehearsal
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session
+from trainer.session import Session, directory_of
 from trainer.settings.config import Config
-from trainer.storage import run_directory
 
 BALL = rule_of("maxnorm", {"max_value": 0.5})
 
@@ -113,7 +112,7 @@ def test_the_choice_belongs_to_the_run(tmp_path, monkeypatch, capsys):
     for interrupt in (Soon(), Interrupt()):
         settings = config(tmp_path, BALL, jit="auto")
         built = experiment.build(settings)
-        one = Session(built, run_directory.RunDirectory(settings))
+        one = Session(built, directory_of(settings))
         one.begin("")
         one.run(interrupt)
         one.close()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import processes
 from trainer.reporting import tensorboard
+from trainer.session import directory_of
 from trainer.settings.config import Config
 from trainer.storage import event_files, files, run_directory
 
@@ -27,7 +28,7 @@ LINKS = [
 
 
 def directory(path, **settings) -> run_directory.RunDirectory:
-    return run_directory.RunDirectory(Config(run_dir=str(path), **settings))
+    return directory_of(Config(run_dir=str(path), **settings))
 
 
 @pytest.fixture

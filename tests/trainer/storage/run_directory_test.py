@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import processes
 from tests.support.rules import rule_of
+from trainer.session import directory_of
 from trainer.settings.config import Config
 from trainer.storage import run_directory
 
@@ -26,7 +27,7 @@ def config(path, **settings) -> Config:
 
 
 def directory(path, **settings) -> run_directory.RunDirectory:
-    return run_directory.RunDirectory(config(path, **settings))
+    return directory_of(config(path, **settings))
 
 
 def begin(path, **settings) -> None:
@@ -56,7 +57,7 @@ def test_a_new_run(tmp_path):
     assert (run.path / "flags.txt").read_text() == "--seed=7\n"
     record = json.loads((run.path / "run.json").read_text())
     assert record["settings"] == config(tmp_path, seed=7).identity()
-    assert (record["seed"], record["devices"]) == (7, ["CPU:0"])
+    assert record["devices"] == ["CPU:0"]
     assert sorted(os.listdir(run.path)) == [".lock", "flags.txt", "run.json"]
     assert run.checkpoints == run.path / "checkpoints"
 
@@ -316,15 +317,15 @@ def test_overwriting_deletes_when_the_directory_is_opened_and_not_before(run_of_
     assert run.open("--seed=5\n", {}) is False
     run.close()
     assert sorted(os.listdir(run_of_earlier)) == [".lock", "flags.txt", "run.json"]
-    assert json.loads((run_of_earlier / "run.json").read_text())["seed"] == 5
+    assert json.loads((run_of_earlier / "run.json").read_text())["settings"]["seed"] == 5
     # Without --overwrite the new run is continued, not deleted again.
     assert directory(run_of_earlier, seed=5).check() is True
 
 
 def test_nobody_else_trains_here_at_the_same_time(run_of_earlier):
     code = (
-        "import sys; from trainer.storage import run_directory; from trainer.settings.config import Config\n"
-        f"run = run_directory.RunDirectory(Config(run_dir={str(run_of_earlier / 'new')!r}))\n"
+        "import sys; from trainer.storage.run_directory import RunDirectory\n"
+        f"run = RunDirectory({str(run_of_earlier / 'new')!r}, {Config().identity()!r})\n"
         "run.open('', {}); print('open', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code]
@@ -332,11 +333,11 @@ def test_nobody_else_trains_here_at_the_same_time(run_of_earlier):
         command, cwd=processes.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "open\n"
-        mine = run_directory.RunDirectory(Config(run_dir=str(run_of_earlier / "new")))
+        mine = directory_of(Config(run_dir=str(run_of_earlier / "new")))
         with pytest.raises(ValueError, match=f"is being trained in by .*process {other.pid};"):
             mine.open("", {})
         with pytest.raises(ValueError, match="is being trained in"):
-            run_directory.RunDirectory(Config(run_dir=str(run_of_earlier / "new"), overwrite=True)).open("", {})
+            directory_of(Config(run_dir=str(run_of_earlier / "new"), overwrite=True)).open("", {})
         other.kill()
     # The lock dies with its process.
     assert mine.open("", {}) is True
