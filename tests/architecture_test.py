@@ -182,6 +182,7 @@ def test_every_file_of_the_trainer_has_its_tests():
         "trainer/data/builtin/stratified.py",
         "trainer/data/description.py",
         "trainer/data/foreign_code.py",
+        "trainer/data/source.py",
         "trainer/data/standardizer.py",
         "trainer/data/tfds_reader.py",
     }

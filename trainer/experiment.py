@@ -10,19 +10,22 @@ import tensorflow as tf
 
 from .data import batches, tfds_prepare
 from .data import dataset as data
+from .data.source import Source
 from .engine import optimizers
-from .engine.jit_autotune import Rehearsal
-from .engine.optimizer_state import Slots
+from .engine.jit_autotune import JitAutotune
+from .engine.objective import CrossEntropy
+from .engine.optimizer_state import OptimizerState
 from .engine.projector import Projector
+from .engine.run_state import RunState
 from .engine.train_step import Steps
 from .packages import models
 from .rules import mask_source, matching
 from .rules.target import Target
 from .runtime import replicas
+from .runtime.keras_internals import learning_rate
 from .settings import splits
 from .settings.config import Config
 from .settings.timeline import Timeline
-from .storage.checkpoints import Progress
 
 # Examples in one batch of an evaluation, per replica.
 EVAL_BATCH = 256
@@ -44,11 +47,11 @@ class Experiment:
     optimizer: keras.optimizers.Optimizer
     targets: list[Target]
     steps: Steps
-    train_source: batches.Source
-    test_source: batches.Source
+    train_source: Source
+    test_source: Source
     splits: dict[str, dict[str, Any]]
     warnings: tuple[str, ...]
-    state: Progress
+    state: RunState
 
 
 def build(config: Config) -> Experiment:
@@ -104,14 +107,16 @@ def build(config: Config) -> Experiment:
     )
     steps = Steps(
         strategy=strategy,
-        model=model,
+        objective=CrossEntropy(model, config.batch_size, strategy.num_replicas_in_sync),
         optimizer=optimizer,
         projector=Projector(
-            targets, timeline.total_steps, Slots(optimizer, model.trainable_variables), optimizer._learning_rate
+            targets,
+            timeline.total_steps,
+            OptimizerState(optimizer, model.trainable_variables),
+            learning_rate(optimizer),
         ),
         train_source=train_source,
         eval_source=validation_source,
-        batch_size=config.batch_size,
         clip_norm=config.clip_norm,
         jit=config.jit == "on",
         max_nonfinite=config.nonfinite_in_a_row,
@@ -129,9 +134,9 @@ def build(config: Config) -> Experiment:
         test_source=test_source,
         splits=_splits(config, dataset),
         warnings=dataset.warnings,
-        state=Progress(),
+        state=RunState(steps.num_totals, steps.objective.metric_copies),
     )
-    if config.jit == "on" and (obstacle := rehearsal(built, 0).obstacle()) is not None:
+    if config.jit == "on" and (obstacle := jit_autotune(built, 0).obstacle()) is not None:
         raise ValueError(f"--jit=on: XLA cannot compile this model ({obstacle}); use --jit=off or --jit=auto.")
     return built
 
@@ -166,11 +171,12 @@ def keep_data(config: Config) -> None:
     tfds_prepare.keep(config.dataset, config.data_dir)
 
 
-def rehearsal(experiment: Experiment, step: int) -> Rehearsal:
+def jit_autotune(experiment: Experiment, step: int) -> JitAutotune:
     """Steps from a given one that are taken back, see `trainer.engine.jit_autotune`."""
     remembered = [variable for target in experiment.targets for variable in target.state]
-    changed = [*experiment.model.variables, *experiment.optimizer.variables, *remembered]
-    return Rehearsal(experiment.steps, changed, experiment.train_source.seek, step)
+    metrics = experiment.steps.objective.metric_copies
+    changed = [*experiment.model.variables, *experiment.optimizer.variables, *remembered, *metrics]
+    return JitAutotune(experiment.steps, changed, experiment.train_source.seek, step)
 
 
 def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import experiment
-from .engine import divergence, loop, train_step
+from .data.source import Source
+from .engine import divergence, loop
 from .engine.divergence import Spikes
 from .engine.train_step import Chunk
 from .experiment import Experiment
@@ -55,7 +56,8 @@ class Session:
         self._start = 0
         self._mark = 0, 0.0
         # Totals that summaries took since the last line about an evaluation, and those of the present that it showed.
-        self._taken, self._shown = np.zeros(5), np.zeros(5)
+        self._nothing = np.zeros(built.steps.num_totals)
+        self._taken, self._shown = self._nothing, self._nothing
         # Steps that are not finite, as far as they were reported; returns to the newest checkpoint since it was saved.
         self._told = 0
         self._returns = 0
@@ -192,8 +194,8 @@ class Session:
         state, timeline = self._state, self._experiment.timeline
         if int(state.jit.numpy()) < 0:
             remaining = timeline.total_steps - self._start
-            rehearsal = experiment.rehearsal(self._experiment, self._start)
-            jit, reason = rehearsal.choose(remaining, self._experiment.config.steps_per_loop)
+            autotune = experiment.jit_autotune(self._experiment, self._start)
+            jit, reason = autotune.choose(remaining, self._experiment.config.steps_per_loop)
             state.jit.assign(int(jit))
         else:
             jit, reason = bool(state.jit.numpy()), "as before"
@@ -210,7 +212,7 @@ class Session:
     def _summarise(self, step: int, chunk: Chunk) -> int | None:
         # Read at once: each operation on a variable takes a tenth of a step of the smallest network.
         totals = self._state.totals.numpy()
-        means, count = train_step.means(totals), int(self._state.nonfinite.numpy()[0])
+        means, count = self._experiment.steps.training_results(totals), int(self._state.nonfinite.numpy()[0])
         values: dict[str, float] = {
             "loss": means["loss"],
             "accuracy": means["accuracy"],
@@ -228,16 +230,16 @@ class Session:
         if (spike := self._spikes.described(values["loss"])) is not None:
             return self._go_back(step, count, spike)
         self._summaries.scalars("train", step, values | self._summaries.measures(step, chunk.measures.numpy()))
-        self._state.totals.assign(np.zeros_like(totals))
-        self._taken, self._shown = self._taken + totals - self._shown, np.zeros(5)
+        self._state.totals.assign(self._nothing)
+        self._taken, self._shown = self._taken + totals - self._shown, self._nothing
         return None
 
     def _trained(self) -> str:
         """Loss and accuracy of the steps since the last line that told them; nothing if there were none."""
         totals = self._state.totals.numpy()
         recent = self._taken + totals - self._shown
-        self._taken, self._shown = np.zeros(5), totals
-        means = train_step.means(recent)
+        self._taken, self._shown = self._nothing, totals
+        means = self._experiment.steps.training_results(recent)
         return f"train loss {means['loss']:.4f}  accuracy {means['accuracy']:.4f}  " if recent[-1] > 0 else ""
 
     def _steps_per_second(self, step: int) -> float:
@@ -309,7 +311,7 @@ class Session:
         self._summaries.close()
         self._summaries.rewind(good)
         self._mark = good, time.monotonic()
-        self._taken, self._shown = np.zeros(5), state.totals.numpy()
+        self._taken, self._shown = self._nothing, state.totals.numpy()
         what = "not finite" if spike is None else spike
         say(f"step {step:,}: {what}; back to step {good:,}, past the {step - good:,} batches since.")
         return good
@@ -328,8 +330,8 @@ class Session:
         patience = self._experiment.config.early_stopping
         return patience is not None and int(self._state.waited.numpy()) >= patience
 
-    def _judged(self, what: str, source: train_step.Source) -> dict[str, float]:
-        return self._experiment.steps.evaluate(source, self._report.part(what, source.num_examples))
+    def _judged(self, what: str, source: Source) -> dict[str, float]:
+        return self._experiment.steps.evaluate(source, self._report.part(what, source.num_examples or 0))
 
     def _evaluation_of_best(self) -> dict[str, float] | None:
         """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 import models
 from trainer import experiment, session
-from trainer.data import batches
 from trainer.data import dataset as data
+from trainer.data.source import Source
 from trainer.engine import fused_optimizer, loop
 from trainer.settings.config import Config
 
@@ -94,9 +94,8 @@ class Still:
     """
 
     indexed = True
-    weighted = False
 
-    def __init__(self, source: batches.Source, strategy: tf.distribute.Strategy):
+    def __init__(self, source: Source, strategy: tf.distribute.Strategy):
         self._source = source
         batch = source.train_batch(source.arrays, tf.zeros([], tf.int64))
         taken = strategy.run(source.take, args=(source.arrays, batch))

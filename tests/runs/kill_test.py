@@ -58,7 +58,7 @@ POINTS = {
     "while a summary is written": point("trainer.reporting.tensorboard:Summaries._write", 3),
     "after a histogram": point("trainer.reporting.tensorboard:Summaries.histograms", when="after"),
     "before an evaluation": point("trainer.engine.train_step:Steps.evaluate"),
-    "during an evaluation": point("trainer.data.batches:InMemory.eval_batches", when="after"),
+    "during an evaluation": point("trainer.data.arrays:Arrays.eval_batches", when="after"),
     "after an evaluation": point("trainer.engine.train_step:Steps.evaluate", when="after"),
     "while event files are rewound": point("tensorflow:io.TFRecordWriter.write", 7),
     "after event files were rewound": point("trainer.storage.event_files:rewind", when="after"),

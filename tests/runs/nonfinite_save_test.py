@@ -13,6 +13,7 @@ from tests.support.saved import Run
 from tests.support.suites import fast
 from trainer.storage import checkpoints
 from trainer.runtime import errors
+from trainer.engine.run_state import RunState
 from trainer.engine.train_step import Steps
 
 BAD = {"nan": np.nan, "inf": np.inf, "minus inf": -np.inf}
@@ -61,7 +62,7 @@ def test_what_batch_norm_keeps_is_looked_at_too(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)])
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
-    saver = checkpoints.Checkpoints(tmp_path, model, optimizer, checkpoints.Progress())
+    saver = checkpoints.Checkpoints(tmp_path, model, optimizer, RunState())
     model.layers[0].moving_variance.assign([1.0, np.inf, 1.0])
     with pytest.raises(errors.NonFiniteError, match="moving_variance"):
         saver.save()
@@ -72,7 +73,7 @@ def test_in_half_precision(tmp_path, dtype):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)])
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
-    saver = checkpoints.Checkpoints(tmp_path, model, optimizer, checkpoints.Progress())
+    saver = checkpoints.Checkpoints(tmp_path, model, optimizer, RunState())
     saver.save()
     spoil(model.trainable_variables[0], np.nan)
     optimizer.iterations.assign(1)

@@ -30,9 +30,9 @@ def injected(monkeypatch, hit, replica=None, what="gradient", value=np.nan) -> N
     """Makes the loss or the first gradient `value` where `hit(step, features)`, on one replica or on all."""
     honest = Steps._gradients
 
-    def gradients(self, features, labels):
-        sums, (first, *others) = honest(self, features, labels)
-        now = hit(tf.convert_to_tensor(self._optimizer.iterations) + 1, features)
+    def gradients(self, batch):
+        sums, (first, *others) = honest(self, batch)
+        now = hit(tf.convert_to_tensor(self._optimizer.iterations) + 1, batch[0])
         if replica is not None:
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             now &= tf.equal(tf.convert_to_tensor(number), replica)

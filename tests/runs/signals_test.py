@@ -13,9 +13,9 @@ import tensorflow as tf
 from tests.support import processes
 from tests.runs import resume_test
 from tests.support import sabotage
-from trainer.storage import checkpoints
 from trainer.engine import loop
 from trainer.engine import train_step
+from trainer.engine.run_state import RunState
 
 STEPS = 400
 FLAGS = [
@@ -122,7 +122,7 @@ def test_slow_steps_make_short_chunks_so_that_a_signal_is_heard_soon(seconds):
     arguments = {"start": 0, "total_steps": 500, "steps_per_loop": 100, "measure_every": 500}
     arguments |= {"clock": lambda: clock[0], "report": lambda step: None, "stop": lambda: False}
     arguments |= {"max_nonfinite": 10, "recover": pytest.fail}
-    end = loop.run(Slow(), checkpoints.Progress(), [loop.Every(500, print)], **arguments)
+    end = loop.run(Slow(), RunState(), [loop.Every(500, print)], **arguments)
     assert end == sum(lengths) == 500
     assert max(lengths) == {0.001: 100, 0.3: 10, 50.0: 10}[seconds]
     assert set(lengths[2:-1]) == {0.001: {100}, 0.3: {3}, 50.0: {1}}[seconds]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.engine.run_state import RunState
 from trainer.runtime import replicas as devices
 from trainer.storage import checkpoints
 
@@ -23,7 +24,7 @@ class Run:
             self.model = keras.Sequential([keras.Input((4,)), *layers])
             self.optimizer = keras.optimizers.Adam(0.01)
             self.optimizer.build(self.model.trainable_variables)
-        self.progress = checkpoints.Progress()
+        self.progress = RunState()
         self.said: list[str] = []
         self.checkpoints = checkpoints.Checkpoints(
             directory, self.model, self.optimizer, self.progress, keep, self.said.append, run=run, saved=saved

@@ -14,14 +14,17 @@ import constraints
 import models
 from tests.support.rules import rule_of
 from trainer.data import batches, dataset
+from trainer.data.source import Source
 from trainer.engine import optimizers
-from trainer.engine.optimizer_state import Slots
+from trainer.engine.objective import CrossEntropy
+from trainer.engine.optimizer_state import OptimizerState
 from trainer.engine.projector import Projector
 from trainer.engine.train_step import Steps
 from trainer.rules import matching
 from trainer.rules import target as targets
 from trainer.rules.target import Target
 from trainer.runtime import replicas as devices
+from trainer.runtime.keras_internals import learning_rate
 from trainer.settings.config import Config
 from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
@@ -57,7 +60,7 @@ class Parts:
     optimizer: keras.optimizers.Optimizer
     targets: list[Target]
     projector: Projector
-    source: batches.Source
+    source: Source
     steps: Steps
 
     def train(self, num_steps: int, measure: bool = False, totals: Any = None) -> Any:
@@ -103,11 +106,14 @@ def parts(
                 variable.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
         optimizer = optimizers.build(config, timeline)
         optimizer.build(model.trainable_variables)
-    projector = Projector(targets, total_steps, Slots(optimizer, model.trainable_variables), optimizer._learning_rate)
+    projector = Projector(
+        targets, total_steps, OptimizerState(optimizer, model.trainable_variables), learning_rate(optimizer)
+    )
     source = batches.source(train or memory, BATCH, config.seed, strategy)
     # Larger than what is left over, so that the last batch of an evaluation is padded.
     judged = batches.source(judge or memory, 12, config.seed, strategy)
-    steps = Steps(strategy, model, optimizer, projector, source, judged, BATCH, config.clip_norm)
+    objective = CrossEntropy(model, BATCH, replicas)
+    steps = Steps(strategy, objective, optimizer, projector, source, judged, config.clip_norm)
     return Parts(strategy, model, optimizer, targets, projector, source, steps)
 
 

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from ..packages import constraints
+from ..runtime.keras_internals import learning_rate, step_counter, unwrapped
 
 # Settings that the fused steps follow. Every other one has to have its default.
 _KNOWN = {"name", "learning_rate", "weight_decay", "momentum", "nesterov", "beta_1", "beta_2", "epsilon"}
@@ -35,23 +36,19 @@ _LOCAL = type(
 class Updates:
     """Applies summed gradients to the variables of one optimizer.
 
+    A `LossScaleOptimizer` keeps its rule: it halves its scale at a step that is left out, and doubles it after so many
+    finite steps.
+
     Args:
       optimizer: built on `variables`.
       variables: trainable variables, in the order the optimizer was built with.
-
-    Raises:
-      ValueError: the optimizer's class overrides `apply`, whose gradients are already summed here.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
-        if type(optimizer).apply is not keras.optimizers.Optimizer.apply:
-            raise ValueError(
-                f"{type(optimizer).__name__} overrides `apply`, which a compiled step cannot call on each replica; "
-                "give an optimizer that overrides `update_step` only, such as the one it wraps."
-            )
-        self._optimizer = optimizer
+        self._scaling = optimizer if unwrapped(optimizer) is not optimizer else None
+        self._optimizer = optimizer = unwrapped(optimizer)
         self._variables = list(variables)
-        # Of the very classes whose formula the kernels are, not of what derives from them.
+        # The kernels are the formulas of these very classes; a subclass may have another one.
         fused = {
             keras.optimizers.SGD: self._momentum,
             keras.optimizers.Adam: self._adam,
@@ -64,18 +61,12 @@ class Updates:
         """Whether `apply` can leave a step out."""
         return self._fused is not None
 
-    def rate(self, step: tf.Tensor) -> tf.Tensor:
-        """The learning rate that a step uses: a float32 scalar.
-
-        Args:
-          step: the step's number, an int64 scalar; only a schedule depends on it.
-        """
-        rate = self._optimizer._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            rate = rate(step)
-        elif callable(rate):
-            rate = rate()
-        return tf.cast(tf.convert_to_tensor(rate), tf.float32)
+    @property
+    def scale(self) -> tf.Tensor | float:
+        """What the loss is multiplied by before its gradients are taken."""
+        if self._scaling is not None:
+            return tf.convert_to_tensor(self._scaling.dynamic_scale)
+        return self._optimizer.loss_scale_factor or 1.0
 
     def apply(self, gradients: Sequence[tf.Tensor | None], finite: tf.Tensor | None = None) -> None:
         """Makes one step and counts it; to be called in a replica.
@@ -85,11 +76,13 @@ class Updates:
           finite: a bool scalar; where it is false, the step is only counted, and all else stays as it is. For XLA,
             which is faster without a condition, and only for optimizers that are `conditional`.
         """
-        step = tf.convert_to_tensor(self._optimizer.iterations)
-        rate = self.rate(step)
+        step = tf.convert_to_tensor(step_counter(self._optimizer))
+        rate = learning_rate(self._optimizer)(step)
         pairs = [
             (place, tf.convert_to_tensor(gradient)) for place, gradient in enumerate(gradients) if gradient is not None
         ]
+        if self._scaling is not None:
+            pairs = [(place, gradient / tf.cast(self.scale, gradient.dtype)) for place, gradient in pairs]
         if finite is not None:
             rate = tf.where(finite, rate, tf.zeros_like(rate))
             pairs = [(place, tf.where(finite, gradient, tf.zeros_like(gradient))) for place, gradient in pairs]
@@ -98,18 +91,34 @@ class Updates:
         else:
             self._decay(pairs, rate)
             self._fused(pairs, rate, step, finite)
-        self.count()
+        self._count(tf.constant(True) if finite is None else finite)
 
-    def count(self) -> None:
-        """Counts a step, made or left out."""
+    def skip(self) -> None:
+        """Counts a step that is left out."""
+        self._count(tf.constant(False))
+
+    def _count(self, finite: tf.Tensor) -> None:
         # The counter's own copy: Keras's way would have replicas wait for each other, which a condition cannot.
         one = tf.ones([], tf.int64)
-        tf.raw_ops.AssignAddVariableOp(resource=_handle(self._optimizer._iterations), value=one)
+        tf.raw_ops.AssignAddVariableOp(resource=_handle(step_counter(self._optimizer)), value=one)
+        if self._scaling is None:
+            return
+        scale, counter = self._scaling.dynamic_scale, self._scaling.step_counter
+        since = tf.convert_to_tensor(counter)
+        grows = finite & tf.equal(since, self._scaling.dynamic_growth_steps - 1)
+        factor = tf.where(grows, 2.0, tf.where(finite, 1.0, 0.5))
+        tf.raw_ops.AssignVariableOp(resource=_handle(scale), value=tf.convert_to_tensor(scale) * factor)
+        value = tf.where(finite & ~grows, since + 1, tf.zeros_like(since))
+        tf.raw_ops.AssignVariableOp(resource=_handle(counter), value=value)
 
     def _as_keras(self, pairs: list[tuple[int, tf.Tensor]]) -> None:
         """What `optimizer.apply` does, except that it neither sums the gradients again nor counts the step."""
         optimizer = self._optimizer
         variables = [self._variables[place] for place, _ in pairs]
+        if type(optimizer).apply is not keras.optimizers.Optimizer.apply:
+            with _on_this_replica(optimizer), _uncounted(optimizer):
+                optimizer.apply([gradient for _, gradient in pairs], variables)
+            return
         gradients, variables = optimizer._overwrite_variables_directly_with_gradients(
             [gradient for _, gradient in pairs], variables
         )
@@ -213,6 +222,17 @@ def _on_this_replica(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
         yield
     finally:
         object.__setattr__(optimizer, "__class__", kind)
+
+
+@contextlib.contextmanager
+def _uncounted(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Keeps an optimizer's own `apply` from counting the step, which would have replicas wait for each other."""
+    counter = step_counter(optimizer)
+    object.__setattr__(counter, "assign_add", lambda value: None)
+    try:
+        yield
+    finally:
+        object.__delattr__(counter, "assign_add")
 
 
 def _handle(variable: keras.Variable) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Whether XLA makes the training step faster: tried on steps that are then taken back."""
+"""Finds out whether XLA makes the training step faster, on steps that are then taken back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ADVANTAGE = 1.05
 _ROUNDS = 3
 
 
-class Rehearsal:
-    """Makes steps that leave no trace.
+class JitAutotune:
+    """Makes steps with and without XLA, and takes them back.
 
     Args:
       steps: compiled training.
@@ -75,7 +75,7 @@ class Rehearsal:
         self._seek(self._start)
         try:
             begun = time.perf_counter()
-            self._steps.train(num_steps, np.zeros(5), np.zeros(2), False).totals.numpy()
+            self._steps.train(num_steps, np.zeros(self._steps.num_totals), np.zeros(2), False).totals.numpy()
             return (time.perf_counter() - begun) / num_steps
         finally:
             self._steps.jit = chosen

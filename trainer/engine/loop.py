@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 
-from ..storage.checkpoints import Progress as State
+from .run_state import RunState
 from .train_step import Chunk, Steps
 
-# Progress is told between chunks, so no chunk should take longer than this, in seconds, nor the first two have more
-# steps than that: before and during the first, which is compiled, nobody knows the speed.
+# Progress is reported between chunks, so limit a chunk to this many seconds. The first two chunks are limited to
+# FIRST_CHUNK steps, because the speed is not known until the step is compiled.
 LONGEST_CHUNK = 1.0
 FIRST_CHUNK = 10
 
@@ -42,7 +43,7 @@ class Every:
 
 def run(
     steps: Steps,
-    state: State,
+    state: RunState,
     actions: Sequence[Every],
     *,
     start: int,
@@ -74,6 +75,9 @@ def run(
 
     Returns:
       The step it stopped at.
+
+    Raises:
+      ValueError: the training data came to an end.
     """
     step, most = start, min(FIRST_CHUNK, steps_per_loop)
     while step < total_steps and not stop():
@@ -81,7 +85,13 @@ def run(
         chunk_end = min(boundary, step + most, total_steps)
         measured = chunk_end % measure_every == 0 or chunk_end == total_steps
         begun = clock()
-        chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
+        try:
+            chunk = steps.train(chunk_end - step, np.asarray(state.totals), np.asarray(state.nonfinite), measured)
+        except tf.errors.OutOfRangeError:
+            raise ValueError(
+                f"The training data ended at step {steps.step:,}, but {total_steps:,} steps were wanted; repeat the "
+                "data set with `repeat()`, or train for fewer steps."
+            ) from None
         count, in_a_row, made = chunk.nonfinite.numpy().tolist()
         if step > start and made:
             fitting = LONGEST_CHUNK * made / max(clock() - begun, 1e-9)

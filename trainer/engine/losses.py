@@ -1,4 +1,4 @@
-"""Loss and hits of each example, from logits; and their sum by weight."""
+"""Cross-entropy and correct predictions of each example, from logits; and their sum by weight."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def correct_predictions(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """1.0 for each example whose likeliest class is its label, else 0.0: float32 [batch]."""
     if logits.shape[-1] == 1:
         predicted = tf.cast(logits[:, 0] > 0, labels.dtype)

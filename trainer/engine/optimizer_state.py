@@ -17,12 +17,10 @@ import tensorflow as tf
 
 from ..packages import constraints
 from ..rules.target import Target
-
-# Lists of an optimizer that are the weights themselves, or their average over steps.
-_NO_SLOTS = ("_trainable_variables", "_model_variables_moving_average")
+from ..runtime.keras_internals import state_lists
 
 
-class Slots:
+class OptimizerState:
     """The variables an optimizer keeps beside each of the model's.
 
     Args:
@@ -34,9 +32,9 @@ class Slots:
         self._places = {id(variable): place for place, variable in enumerate(variables)}
         self._kinds: dict[str, list[keras.Variable | None]] = {}
         # Keras keeps a list for each kind, `momentums` or `_velocities`, in the order of the variables.
-        for name, kept in vars(optimizer).items():
-            if name not in _NO_SLOTS and isinstance(kept, list) and _are_slots(kept, variables):
-                self._kinds[name.strip("_")] = kept
+        for name, kept in state_lists(optimizer).items():
+            if _are_slots(kept, variables):
+                self._kinds[name] = kept
 
     def momentums(self, variable: keras.Variable) -> list[keras.Variable]:
         """The running mean of the variable's gradients or steps, if the optimizer keeps one."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ..packages import constraints
 from ..rules.target import Target
-from .optimizer_state import Slots
+from .optimizer_state import OptimizerState
 
 # Measures of one target, in the order of the vector that `measured` returns; its bounds follow them. `residual`, of an
 # intersection, is the largest distance of a projected group from any of the sets.
@@ -27,7 +27,7 @@ class Projector:
     Args:
       targets: the variables and their rules.
       total_steps: the last step of the run.
-      slots: the optimizer's state, for rules that change it.
+      optimizer_state: what the optimizer keeps beside each weight, for rules that change it.
       learning_rate: a function of the step, which proximal maps are stepped by.
     """
 
@@ -35,13 +35,13 @@ class Projector:
         self,
         targets: Sequence[Target],
         total_steps: int,
-        slots: Slots | None = None,
+        optimizer_state: OptimizerState | None = None,
         learning_rate: Callable[[tf.Tensor], tf.Tensor] | None = None,
     ):
         self._targets = [target for target in targets if target.name != "none"]
         self._measured = list(targets)
         self._total_steps = total_steps
-        self._slots = slots
+        self._optimizer_state = optimizer_state
         self._learning_rate = learning_rate
 
     def project_fully(self, step: tf.Tensor) -> None:
@@ -97,8 +97,8 @@ class Projector:
                 # Fully means to the very bits of the projection, which a weighted mean might miss.
                 partly = before + tf.cast(rate, before.dtype) * (after - before)
                 after = tf.where(last, after, partly)
-            if self._slots is not None:
-                self._slots.update(target, constraint, before, after, rate)
+            if self._optimizer_state is not None:
+                self._optimizer_state.update(target, constraint, before, after, rate)
             return after
 
         if target.project_every == 1 and target.always:

@@ -26,33 +26,9 @@ import numpy as np
 import tensorflow as tf
 
 from ..runtime import errors, replicas
+from ..runtime.keras_internals import step_counter
 from . import checkpoint_folders, files
 from .checkpoint_folders import Score
-
-
-class Progress(tf.train.Checkpoint):
-    """What a run knows beside weights and optimizer state.
-
-    Attributes:
-      totals: float64 [5], see `trainer.engine.train_step.Chunk`.
-      nonfinite: int64 [2], see `trainer.engine.train_step.Chunk`.
-      dropped: int64, batches left out after going back to an earlier step.
-      best: float64 [3]: accuracy, loss and step of the best evaluation so far.
-      waited: int64, evaluations since then.
-      recent: float64, see `trainer.engine.divergence`.
-      jit: int64, whether XLA compiles the step: 1 or 0, and -1 while that is undecided.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            totals=tf.Variable(tf.zeros([5], tf.float64), trainable=False),
-            nonfinite=tf.Variable(tf.zeros([2], tf.int64), trainable=False),
-            dropped=tf.Variable(tf.zeros([], tf.int64), trainable=False),
-            best=tf.Variable(tf.constant([-1.0, float("inf"), 0.0], tf.float64), trainable=False),
-            waited=tf.Variable(tf.zeros([], tf.int64), trainable=False),
-            recent=tf.Variable(tf.zeros([], tf.float64), trainable=False),
-            jit=tf.Variable(-tf.ones([], tf.int64), trainable=False),
-        )
 
 
 class Checkpoints:
@@ -61,8 +37,8 @@ class Checkpoints:
     Args:
       directory: their folder; created by the first save.
       model: the network; its dropout seeds are saved too.
-      optimizer: built; its `iterations` is the step.
-      progress: the rest of the state.
+      optimizer: built; it counts the steps.
+      progress: the rest of the state, a `trainer.engine.run_state.RunState`.
       keep: how many of the newest checkpoints stay.
       log: told of every checkpoint that is passed over.
       rules: what rules remember, see `trainer.rules.target`.
@@ -75,7 +51,7 @@ class Checkpoints:
         directory: pathlib.Path,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        progress: Progress,
+        progress: tf.train.Checkpoint,
         keep: int = 3,
         log: Callable[[str], None] = print,
         rules: Sequence[tf.Variable] = (),
@@ -90,7 +66,7 @@ class Checkpoints:
         variables = [*model.variables, *optimizer.variables]
         self._floats = [variable for variable in variables if tf.as_dtype(variable.dtype).is_floating]
         self._values = tf.function(self._written, autograph=False)
-        self._optimizer = optimizer
+        self._counter = step_counter(optimizer)
         self._progress = progress
         self._directory = directory
         self._best = directory / "best"
@@ -209,7 +185,7 @@ class Checkpoints:
         return None
 
     def _step(self) -> int:
-        return int(self._optimizer.iterations.numpy())
+        return int(self._counter.numpy())
 
     def _read(self, path: pathlib.Path, step: int) -> str | None:
         try:
@@ -286,7 +262,7 @@ class Checkpoints:
 
     def _written(self, prefix: tf.Tensor) -> tf.Tensor:
         # By its whole name, as what lies on a device of another name would have a file of its own.
-        near = tf.DeviceSpec.from_string(replicas.copies(self._optimizer.iterations)[0].device)
+        near = tf.DeviceSpec.from_string(replicas.copies(self._counter)[0].device)
         with tf.device(near.replace(device_type="CPU", device_index=0)):
             return self._state.write(prefix)
 

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from tests.support import tiny_experiment
 from trainer.data import batches, dataset
+from trainer.data.arrays import Arrays
+from trainer.data.stream import Stream
+from trainer.engine.objective import CrossEntropy
 from trainer.runtime import replicas as devices
 
 EXAMPLES, BATCH = 26, 8
@@ -29,11 +32,18 @@ def source(kind: str, seed: int = 0, step: int = 0, replicas: int = 1, batch_siz
     return made
 
 
+def evaluated(made):
+    """The batches of an evaluation as the objective pads them: features, labels and weights."""
+    objective = CrossEntropy(None, BATCH, 1)
+    for batch, count in objective.eval_batches(made):
+        features, labels = made.take(local(made), batch)
+        yield features, labels, (np.arange(len(labels)) < count).astype(np.float32)
+
+
 def taken(made, step: int) -> list[int]:
     """Numbers of the examples of a step's batch, after checking that features and labels belong together."""
-    features, labels, weights = made.take(local(made), made.train_batch(made.arrays, tf.constant(step, tf.int64)))
+    features, labels = made.take(local(made), made.train_batch(made.arrays, tf.constant(step, tf.int64)))
     assert features.numpy()[:, 0].tolist() == labels.numpy().tolist()
-    assert weights.numpy().tolist() == [1.0] * len(labels)
     return labels.numpy().tolist()
 
 
@@ -50,7 +60,7 @@ def local(made):
 
 @every_kind
 def test_the_kind_of_source_follows_from_the_split(kind):
-    expected = {"memory": batches.InMemory, "stream": batches.Streamed}[kind]
+    expected = {"memory": Arrays, "stream": Stream}[kind]
     assert type(source(kind)) is expected
 
 
@@ -108,13 +118,12 @@ def test_replicas_share_the_batch_that_one_replica_would_take(kind):
     strategy = devices.strategy(2)
     for step in range(4):
         batch = shared.train_batch(shared.arrays, tf.constant(step, tf.int64))
-        features, labels, weights = strategy.run(shared.take, args=(shared.arrays, batch))
+        features, labels = strategy.run(shared.take, args=(shared.arrays, batch))
         parts = [part.numpy().tolist() for part in strategy.experimental_local_results(labels)]
         assert [len(part) for part in parts] == [BATCH // 2] * 2
         assert parts[0] + parts[1] == taken(alone, step)
         first, second = strategy.experimental_local_results(features)
         assert np.concatenate([first, second])[:, 0].tolist() == parts[0] + parts[1]
-        assert all(part.numpy().all() for part in strategy.experimental_local_results(weights))
 
 
 @every_kind
@@ -122,8 +131,8 @@ def test_replicas_share_the_batch_that_one_replica_would_take(kind):
 def test_evaluation_sees_every_example_once_and_padding_weighs_nothing(kind, num_examples):
     made = source(kind, num_examples=num_examples)
     seen, shapes = [], set()
-    for batch in made.eval_batches():
-        features, labels, weights = (part.numpy() for part in made.take(local(made), batch))
+    for features, labels, weights in evaluated(made):
+        features, labels = features.numpy(), labels.numpy()
         shapes.add(features.shape)
         assert set(weights) <= {0.0, 1.0}
         assert (labels >= 0).all()  # A label outside the classes would be an error, or NaN.
@@ -149,7 +158,7 @@ def test_images_are_scaled(kind):
     pixels = np.array([[0, 51], [255, 102]], np.uint8)
     split = dataset.Split(2, pixels, np.zeros(2, np.int32))
     made = batches.source(split if kind == "memory" else tiny_experiment.streamed(split), 2, 0, devices.strategy(1))
-    features, _, _ = made.take(local(made), next(made.eval_batches()))
+    features, _ = made.take(local(made), next(made.eval_batches()))
     assert features.dtype == tf.float32
     np.testing.assert_allclose(features, pixels / 255.0, rtol=1e-6)
 

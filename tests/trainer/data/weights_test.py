@@ -15,7 +15,6 @@ import tensorflow_datasets as tfds
 from tests.support import fake_tfds, tiny_experiment
 from tests.support.suites import fast
 from trainer.data import dataset as data
-from trainer.engine import train_step
 
 every_limit = pytest.mark.parametrize("limit", [data.MEMORY_LIMIT, 0], ids=["memory", "streamed"])
 
@@ -126,7 +125,7 @@ def test_training_and_evaluation_have_the_numbers_of_keras(case: tuple[int, str,
     history = model.fit(dataset, epochs=1, verbose=0, shuffle=False).history
     expected = {name: values[0] for name, values in history.items()}
     parts.source.seek(0)
-    means = train_step.means(parts.train(3).totals.numpy())
+    means = parts.steps.training_results(parts.train(3).totals.numpy())
     for variable, value in zip(parts.model.trainable_variables, model.get_weights(), strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5, atol=1e-6)
     assert [means["loss"], means["accuracy"]] == pytest.approx([expected["loss"], expected["accuracy"]], rel=1e-5)

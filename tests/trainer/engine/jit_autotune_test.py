@@ -10,7 +10,7 @@ from tests.support.rules import rule_of
 from tests.trainer.experiment_test import config
 from trainer import experiment
 from trainer.engine import jit_autotune
-from trainer.engine.jit_autotune import Rehearsal
+from trainer.engine.jit_autotune import JitAutotune
 from trainer.runtime.signals import Interrupt
 from trainer.session import Session, directory_of
 from trainer.settings.config import Config
@@ -18,8 +18,8 @@ from trainer.settings.config import Config
 BALL = rule_of("maxnorm", {"max_value": 0.5})
 
 
-def rehearsal(parts: tiny_experiment.Parts) -> Rehearsal:
-    return Rehearsal(parts.steps, parts.variables(), parts.source.seek, int(parts.optimizer.iterations.numpy()))
+def autotune(parts: tiny_experiment.Parts) -> JitAutotune:
+    return JitAutotune(parts.steps, parts.variables(), parts.source.seek, int(parts.optimizer.iterations.numpy()))
 
 
 # With one replica XLA makes the optimizer's step too, at the rate of any schedule, but for what Keras itself steps.
@@ -57,7 +57,7 @@ def test_xla_changes_training_by_rounding_alone(replicas, settings):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_rehearsal_leaves_no_trace(monkeypatch, streamed):
+def test_a_trial_leaves_no_trace(monkeypatch, streamed):
     monkeypatch.setattr(jit_autotune, "WORTHWHILE", 0.0)
     settings = {"train": tiny_experiment.streamed(tiny_experiment.split())} if streamed else {}
     results = []
@@ -67,7 +67,7 @@ def test_a_rehearsal_leaves_no_trace(monkeypatch, streamed):
         parts.train(3)
         if rehearsed:
             before = parts.state()
-            _, reason = rehearsal(parts).choose(remaining=10**6, steps_per_loop=100)
+            _, reason = autotune(parts).choose(remaining=10**6, steps_per_loop=100)
             assert "with XLA" in reason
             assert tiny_experiment.same_bits(before, parts.state())
             parts.source.seek(3)
@@ -78,15 +78,15 @@ def test_a_rehearsal_leaves_no_trace(monkeypatch, streamed):
 
 @pytest.mark.parametrize(("with_xla", "without", "expected"), [(1.0, 2.0, True), (2.0, 1.0, False), (0.99, 1.0, False)])
 def test_the_faster_is_chosen_and_a_tie_is_none(monkeypatch, with_xla, without, expected):
-    monkeypatch.setattr(Rehearsal, "_time", lambda self, jit, num_steps: 1e-3 * (with_xla if jit else without))
-    jit, reason = rehearsal(tiny_experiment.parts()).choose(remaining=10**9, steps_per_loop=100)
+    monkeypatch.setattr(JitAutotune, "_time", lambda self, jit, num_steps: 1e-3 * (with_xla if jit else without))
+    jit, reason = autotune(tiny_experiment.parts()).choose(remaining=10**9, steps_per_loop=100)
     assert jit is expected
     assert f"{with_xla:.2f} ms a step with XLA, {without:.2f} ms without" in reason
 
 
 def test_a_short_run_is_not_compiled_twice(monkeypatch):
-    monkeypatch.setattr(Rehearsal, "obstacle", lambda self: pytest.fail("XLA was tried"))
-    jit, reason = rehearsal(tiny_experiment.parts()).choose(remaining=10, steps_per_loop=100)
+    monkeypatch.setattr(JitAutotune, "obstacle", lambda self: pytest.fail("XLA was tried"))
+    jit, reason = autotune(tiny_experiment.parts()).choose(remaining=10, steps_per_loop=100)
     assert jit is False
     assert "too short" in reason
 
@@ -101,7 +101,7 @@ def test_what_xla_cannot_compile_is_said_and_nothing_begins(tmp_path):
 
 def test_the_choice_belongs_to_the_run(tmp_path, monkeypatch, capsys):
     chosen = []
-    monkeypatch.setattr(Rehearsal, "choose", lambda self, *_: chosen.append(1) or (True, "so it is"))
+    monkeypatch.setattr(JitAutotune, "choose", lambda self, *_: chosen.append(1) or (True, "so it is"))
 
     class Soon(Interrupt):
         name = "SIGTERM"

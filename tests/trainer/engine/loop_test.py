@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from trainer.engine import loop
+from trainer.engine.run_state import RunState
 from trainer.engine.train_step import Chunk
-from trainer.storage.checkpoints import Progress
 
 
 class Counting:
@@ -44,7 +44,7 @@ def trained(
     halted_after=None,
     recover=None,
 ):
-    steps, state, called, reached = Counting(bad_step, halted_after), Progress(), [], []
+    steps, state, called, reached = Counting(bad_step, halted_after), RunState(), [], []
 
     def action(name, interval):
         return loop.Every(interval, lambda step, chunk: called.append((step, name)), at_end=at_end)

@@ -16,7 +16,10 @@ def test_softmax_where_there_are_several_logits():
     loss = losses.cross_entropy(labels, tf.constant(logits, tf.float32))
     assert loss.dtype == tf.float32
     np.testing.assert_allclose(loss, expected, rtol=1e-4, atol=1e-6)
-    assert losses.hits(labels, tf.constant(logits)).numpy().tolist() == (logits.argmax(axis=1) == labels).tolist()
+    assert (
+        losses.correct_predictions(labels, tf.constant(logits)).numpy().tolist()
+        == (logits.argmax(axis=1) == labels).tolist()
+    )
 
 
 def test_sigmoid_where_there_is_one():
@@ -24,7 +27,7 @@ def test_sigmoid_where_there_is_one():
     probability = 1 / (1 + np.exp(-logits[:, 0]))
     expected = -np.log(np.where(labels == 1, probability, 1 - probability))
     np.testing.assert_allclose(losses.cross_entropy(labels, tf.constant(logits, tf.float32)), expected, rtol=1e-6)
-    assert losses.hits(labels, tf.constant(logits)).numpy().tolist() == [1.0, 0.0, 0.0, 1.0, 1.0]
+    assert losses.correct_predictions(labels, tf.constant(logits)).numpy().tolist() == [1.0, 0.0, 0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("classes", [1, 3])

@@ -29,7 +29,7 @@ def stepped(name):
     optimizer = OPTIMIZERS[name]()
     optimizer.build(variables)
     optimizer.apply([tf.constant(rng.standard_normal(one.shape), tf.float32) for one in variables], variables)
-    return variables, optimizer, optimizer_state.Slots(optimizer, variables)
+    return variables, optimizer, optimizer_state.OptimizerState(optimizer, variables)
 
 
 @every_optimizer
@@ -50,7 +50,7 @@ def test_sgd_without_momentum_has_no_slots():
     variable = keras.Variable(np.ones(3, np.float32))
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([variable])
-    assert optimizer_state.Slots(optimizer, [variable]).all(variable) == []
+    assert optimizer_state.OptimizerState(optimizer, [variable]).all(variable) == []
 
 
 @every_optimizer

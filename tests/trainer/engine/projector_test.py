@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from constraints import REGISTRY, Intersection, schedules
 from tests.support import tiny_experiment
-from trainer.engine.optimizer_state import Slots
+from trainer.engine.optimizer_state import OptimizerState
 from trainer.engine.projector import MEASURES, Projector
 from trainer.rules import target as targets
 from trainer.rules.target import Target
@@ -238,7 +238,7 @@ def test_the_momentum_of_zeroed_weights_is_zeroed_only_when_a_projection_is_due(
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     optimizer.build([variable])
     sparse = tiny_experiment.target("topk", variable, project_every=2, optimizer_state="mask", sparsity=0.5)
-    projector = Projector([sparse], TOTAL, Slots(optimizer, [variable]))
+    projector = Projector([sparse], TOTAL, OptimizerState(optimizer, [variable]))
     optimizer.momentums[0].assign(np.ones((6, 5)))
     projector.project(step(1), NO)
     assert np.all(optimizer.momentums[0].numpy() == 1.0)

@@ -11,6 +11,7 @@ import models
 from tests.support import tiny_experiment
 from tests.support.rules import rule_of
 from trainer.engine.projector import Projector
+from trainer.engine.run_state import RunState
 from trainer.rules import mask_source, matching
 from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
@@ -44,7 +45,7 @@ def taken(model, *settings: Rule):
 def saved(directory, model) -> None:
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(model.trainable_variables)
-    checkpoints.Checkpoints(directory / "checkpoints", model, optimizer, checkpoints.Progress()).save()
+    checkpoints.Checkpoints(directory / "checkpoints", model, optimizer, RunState()).save()
 
 
 def test_the_zeros_of_the_first_step_stay():
