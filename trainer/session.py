@@ -11,6 +11,7 @@ import numpy as np
 
 from . import experiment
 from .data.source import Source
+from .data.stream import Stream
 from .engine import divergence, loop
 from .engine.divergence import Spikes
 from .engine.train_step import Chunk
@@ -89,6 +90,7 @@ class Session:
             rules=[variable for target in built.targets for variable in target.state],
             run=self._directory.identity(),
             saved=self._directory.note_saved,
+            position=built.train_source if isinstance(built.train_source, Stream) else None,
         )
         if not self._directory.exclusive:
             say(
@@ -152,9 +154,7 @@ class Session:
         """
         config, timeline = self._experiment.config, self._experiment.timeline
         self._start = int(self._experiment.optimizer.iterations.numpy())
-        if self._start and not self._experiment.train_source.indexed:
-            say(f"reads on past the {self._start:,} batches that were trained on, which takes as long as reading them")
-        self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()))
+        self._experiment.train_source.seek(self._start, int(self._state.dropped.numpy()), say)
         self._mark = self._start, time.monotonic()
         self._shown = self._state.totals.numpy()
         actions = [
@@ -307,7 +307,7 @@ class Session:
         self._told = count
         state.nonfinite.assign([count, 0])
         state.dropped.assign(dropped + step - good)
-        self._experiment.train_source.seek(good, int(state.dropped.numpy()))
+        self._experiment.train_source.seek(good, int(state.dropped.numpy()), say)
         self._summaries.close()
         self._summaries.rewind(good)
         self._mark = good, time.monotonic()

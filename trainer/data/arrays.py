@@ -76,9 +76,9 @@ class Arrays:
         """All examples, as a flat tuple of tensors."""
         return self._arrays
 
-    def seek(self, step: int, dropped: int = 0) -> None:
+    def seek(self, step: int, dropped: int = 0, log: Callable[[str], None] = lambda text: None) -> None:
         """Remembers `dropped` only, because a step's batch follows from its number."""
-        del step
+        del step, log
         self._dropped.assign(dropped)
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +14,8 @@ from .stream import Stream
 
 # Examples a streamed shuffle holds at a time.
 SHUFFLE_BUFFER = 10_000
+# The most bytes of them that a checkpoint takes in, so that a run goes on without reading the data again.
+POSITION_LIMIT = 2**30
 
 
 def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy) -> Source:
@@ -33,10 +37,13 @@ def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distri
         examples = split.examples().shuffle(size, seed=seed, reshuffle_each_iteration=True)
         return examples.batch(batch_size, drop_remainder=True)
 
+    examples = split.examples()
+    each = sum(math.prod(spec.shape) * spec.dtype.size for spec in tf.nest.flatten(examples.element_spec))
     return Stream(
         shuffled,
         strategy,
-        evaluation=split.examples().batch(batch_size),
+        evaluation=examples.batch(batch_size),
         num_examples=split.num_examples,
         convert=dataset.to_float,
+        saved=min(SHUFFLE_BUFFER, split.num_examples) * each <= POSITION_LIMIT,
     )

@@ -45,8 +45,14 @@ class Source(Protocol):
     def arrays(self) -> Any:
         """What `train_batch` and `take` read. Compiled functions get it as an argument, one copy for each replica."""
 
-    def seek(self, step: int, dropped: int = 0) -> None:
-        """Makes the batch of this step the next one, after `dropped` more batches of the order were left out."""
+    def seek(self, step: int, dropped: int = 0, log: Callable[[str], None] = lambda text: None) -> None:
+        """Makes the batch of this step the next one, after `dropped` more batches of the order were left out.
+
+        Args:
+          step: the number of the next step, from 0.
+          dropped: batches that were left out so far.
+          log: told if this takes long, and how far it is.
+        """
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> Any:
         """The global batch of a step, in the form that `take` understands."""

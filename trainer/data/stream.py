@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,11 @@ import tensorflow as tf
 from .arrays import check_shared, convert_specs
 from .source import convert_features, part
 
+# Batches between two looks at the clock, and seconds between two lines about them.
+_READ_AT_ONCE = 100
+_TELL_EVERY = 10.0
+# The tensors of a saved position.
+_NAMES = ["iterator", "place"]
 _SHAPE = "expected x, (x, y) or (x, y, sample_weight)"
 
 
@@ -25,6 +31,7 @@ class Stream:
       num_examples: how many examples there are; None if that is unknown.
       steps_per_epoch: how many batches are an epoch; None: as many as the data set has.
       convert: applied to each tensor of the features of a batch.
+      saved: whether checkpoints hold the position, and with it the examples in a shuffle buffer.
 
     Raises:
       ValueError: the elements are no batches of tensors, or the replicas cannot share one evenly.
@@ -41,6 +48,7 @@ class Stream:
         num_examples: int | None = None,
         steps_per_epoch: int | None = None,
         convert: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        saved: bool = True,
     ):
         self._make = make
         batches = make()
@@ -54,6 +62,10 @@ class Stream:
         self.steps_per_epoch = steps_per_epoch or _cardinality(batches)
         self._evaluation = batches if evaluation is None else evaluation
         self._iterator: Any = None
+        self._saved = saved
+        # Serialised iterators: before the first batch, and where a checkpoint was made, after so many batches.
+        self._start: tf.Tensor | None = None
+        self._located: tuple[tf.Tensor, int] | None = None
 
     @functools.cached_property
     def spec(self) -> tuple[Any, ...]:
@@ -65,9 +77,91 @@ class Stream:
         """The open data set, once `seek` opened it: compiled functions go on with the new one after another `seek`."""
         return () if self._iterator is None else self._iterator
 
-    def seek(self, step: int, dropped: int = 0) -> None:
-        """Opens the data set at a step; the batches before it are read and dropped, which makes resuming exact."""
-        self._iterator = iter(_endless(self._make()).skip(step + dropped).prefetch(tf.data.AUTOTUNE))
+    def seek(self, step: int, dropped: int = 0, log: Callable[[str], None] = lambda text: None) -> None:
+        """Opens the data set at a step: where the checkpoint says, else by reading the batches before it again."""
+        place, located = step + dropped, self._located
+        if located is not None and located[1] <= place:
+            try:
+                self._iterator = self._opened(located[0])
+            except tf.errors.OpError:
+                reason = "the position in the checkpoint is of another data set"
+            else:
+                self._read_past(place - located[1], log)
+                return
+        else:
+            reason = "the checkpoint does not say where in the data it was made"
+        self._iterator = self._opened(self._start)
+        if self._start is None:
+            reason = "the position of this data set cannot be saved"
+        elif not self._saved:
+            reason = "its shuffle buffer is too large to be saved"
+        if place:
+            log(f"the {place:,} batches before step {step:,} are read again, because {reason}")
+        self._read_past(place, log)
+
+    def record(self, place: int) -> Callable[[str], None] | None:
+        """Takes down the present position; the function that is returned writes it to the files of a prefix.
+
+        Args:
+          place: how many batches come before the next one.
+
+        Returns:
+          The function, which another thread may call; None if the position cannot be saved.
+        """
+        self._located = None
+        state = _serialized(self._iterator) if self._saved and self._iterator is not None else None
+        if state is None:
+            return None
+        tensors = [state, tf.constant(place, tf.int64)]
+        return lambda prefix: tf.raw_ops.SaveV2(
+            prefix=prefix, tensor_names=_NAMES, shape_and_slices=["", ""], tensors=tensors
+        )
+
+    def locate(self, prefix: str | None) -> None:
+        """Reads a position that `record` wrote, which the next `seek` uses; None: there is none."""
+        self._located = None
+        if prefix is not None:
+            state, place = tf.raw_ops.RestoreV2(
+                prefix=prefix, tensor_names=_NAMES, shape_and_slices=["", ""], dtypes=[tf.variant, tf.int64]
+            )
+            self._located = state, int(place)
+
+    def _opened(self, state: tf.Tensor | None) -> Any:
+        """A new iterator, as it was when it was serialised."""
+        iterator = iter(_endless(self._make()).prefetch(tf.data.AUTOTUNE))
+        if self._start is None:
+            # A data set that is opened again may have another order, if it shuffles: this is the first one.
+            self._start = _serialized(iterator)
+        if state is not None:
+            resource = iterator._iterator_resource
+            with tf.device(resource.device):
+                tf.raw_ops.DeserializeIterator(resource_handle=resource, serialized=state)
+        return iterator
+
+    def _read_past(self, count: int, log: Callable[[str], None]) -> None:
+        """Reads so many batches, and says how far it is."""
+
+        def read(iterator: Any, number: tf.Tensor) -> None:
+            def one(i: tf.Tensor) -> tf.Tensor:
+                next(iterator)
+                return i + 1
+
+            tf.while_loop(lambda i: i < number, one, [tf.constant(0)])
+
+        compiled, done, told = tf.function(read, autograph=False), 0, time.monotonic()
+        while done < count:
+            number = min(count - done, _READ_AT_ONCE)
+            try:
+                compiled(self._iterator, tf.constant(number))
+            except tf.errors.OutOfRangeError:
+                raise ValueError(
+                    f"The training data ended before batch {count:,}, at which the run is to go on; give the data set "
+                    "that the run began with."
+                ) from None
+            done += number
+            if time.monotonic() - told > _TELL_EVERY:
+                told = time.monotonic()
+                log(f"read {done:,} of {count:,} batches")
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> tuple[Any, ...]:
         """The next batch."""
@@ -122,6 +216,17 @@ def from_dataset(
         batches = _endless(dataset).rebatch(size, drop_remainder=True)
         steps_per_epoch = steps_per_epoch or _cardinality(dataset)
     return Stream(lambda: batches, strategy, evaluation=dataset, steps_per_epoch=steps_per_epoch)
+
+
+def _serialized(iterator: Any) -> tf.Tensor | None:
+    """The position of an iterator, a variant; None if a part of its data set has a state outside TensorFlow."""
+    resource = iterator._iterator_resource
+    try:
+        with tf.device(resource.device):
+            # 2: a state outside, such as that of a generator, is an error.
+            return tf.raw_ops.SerializeIterator(resource_handle=resource, external_state_policy=2)
+    except (tf.errors.FailedPreconditionError, tf.errors.UnimplementedError):
+        return None
 
 
 def _cardinality(dataset: tf.data.Dataset) -> int | None:

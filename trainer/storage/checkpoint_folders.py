@@ -17,12 +17,14 @@ from . import files
 
 MANIFEST = "manifest.json"
 PREFIX = "state"
+# Where in the training data the run is, for data that is read as a stream.
+POSITION = "position"
 # Accuracy and loss.
 Score = tuple[float, float]
 # One spelling for each step, or two directories could claim to be the same checkpoint.
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
 _UNFINISHED = re.compile(r"(unfinished|obsolete)-.*")
-_PART = re.compile(rf"{PREFIX}\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
+_PART = re.compile(rf"({PREFIX}|{POSITION})\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
 
 
 def path(folder: pathlib.Path, step: int) -> pathlib.Path:
@@ -76,7 +78,7 @@ def problem(checkpoint: pathlib.Path, step: int, run: str = "") -> str | None:
         return "its manifest is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "its manifest is damaged"
-    present = {file.name for file in checkpoint.glob(f"{PREFIX}.*")}
+    present = {file.name for prefix in (PREFIX, POSITION) for file in checkpoint.glob(f"{prefix}.*")}
     if not whole or f"{PREFIX}.index" not in named or not present <= named.keys():
         return "its manifest is damaged"
     for name, expected in named.items():

@@ -20,6 +20,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -29,6 +30,23 @@ from ..runtime import errors, replicas
 from ..runtime.keras_internals import step_counter
 from . import checkpoint_folders, files
 from .checkpoint_folders import Score
+
+
+class Position(Protocol):
+    """Knows where in the training data a run is."""
+
+    def record(self, place: int) -> Callable[[str], None] | None:
+        """Takes down the present position; the function that is returned writes it to the files of a prefix.
+
+        Args:
+          place: how many batches of the data come before the next one.
+
+        Returns:
+          The function, which another thread may call; None if the position cannot be saved.
+        """
+
+    def locate(self, prefix: str | None) -> None:
+        """Reads a position from the files of a prefix; None: the checkpoint holds none."""
 
 
 class Checkpoints:
@@ -44,6 +62,7 @@ class Checkpoints:
       rules: what rules remember, see `trainer.rules.target`.
       run: tells this run's checkpoints from those of another; "" where it does not matter.
       saved: told of the step of each new checkpoint, in another thread.
+      position: of the run in its training data; None if that follows from the step.
     """
 
     def __init__(
@@ -57,6 +76,7 @@ class Checkpoints:
         rules: Sequence[tf.Variable] = (),
         run: str = "",
         saved: Callable[[int], None] = lambda step: None,
+        position: Position | None = None,
     ):
         # tf.train.Checkpoint leaves seed generators out, and with them the state of dropout.
         seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
@@ -74,6 +94,7 @@ class Checkpoints:
         self._log = log
         self._run = run
         self._saved = saved
+        self._position = position
         # Checkpoints of this very state's past; others of the same step may hold what was taken back since.
         self._own: set[pathlib.Path] = set()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -191,6 +212,9 @@ class Checkpoints:
         try:
             with files.plain(path) as readable:
                 self._state.read(str(readable / checkpoint_folders.PREFIX)).assert_consumed()
+                if self._position is not None:
+                    there = (path / f"{checkpoint_folders.POSITION}.index").exists()
+                    self._position.locate(str(readable / checkpoint_folders.POSITION) if there else None)
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             return f"it does not fit this run: {str(error).splitlines()[0]}"
         if self._step() != step:
@@ -242,11 +266,17 @@ class Checkpoints:
         folder.mkdir(exist_ok=True)
         checkpoint_folders.remove(unfinished)
         unfinished.mkdir()
+        record = None
+        # The best weights are only evaluated, so no training goes on from them.
+        if self._position is not None and folder == self._directory:
+            record = self._position.record(step + int(self._progress.dropped.numpy()))
         with _or_nothing(unfinished):
             self._write(unfinished / checkpoint_folders.PREFIX)
 
         def finish() -> None:
             with _or_nothing(unfinished):
+                if record is not None:
+                    record(str(unfinished / checkpoint_folders.POSITION))
                 self._finish(unfinished, final, step, score)
             self._own.add(final)
             tidy(step)

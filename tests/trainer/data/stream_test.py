@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -160,3 +162,107 @@ def test_a_generator_that_ends_early_is_told_in_a_sentence():
 def test_what_is_refused(dataset, batch_size, words):
     with pytest.raises(ValueError, match=words):
         from_dataset(dataset(), devices.strategy(1), batch_size=batch_size)
+
+
+def shuffled():
+    """Everything that a position must hold: interleaved files, a parallel map, a shuffle, batches and passes."""
+    files = tf.data.Dataset.range(4).interleave(
+        lambda file: tf.data.Dataset.range(250).map(lambda number: 250 * file + number), cycle_length=2
+    )
+    mapped = files.map(lambda number: number, tf.data.AUTOTUNE)
+    return mapped.shuffle(50, seed=1, reshuffle_each_iteration=True).batch(8)
+
+
+def generated():
+    def generate():
+        yield from range(100)
+
+    return tf.data.Dataset.from_generator(generate, output_signature=tf.TensorSpec((), tf.int64)).batch(8)
+
+
+def source_of(dataset):
+    return from_dataset(dataset, devices.strategy(1))
+
+
+@pytest.mark.parametrize("step", [300, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_position_is_restored_in_seconds_bit_for_bit(tmp_path, step):
+    made = source_of(shuffled())
+    made.seek(step)
+    record = made.record(step)
+    expected = taken(made, 300)
+    # Written in the meantime, as in the background.
+    record(str(tmp_path / "position"))
+
+    again, said = source_of(shuffled()), []
+    again.locate(str(tmp_path / "position"))
+    begun = time.process_time()
+    again.seek(step, log=said.append)
+    assert time.process_time() - begun < 5.0
+    assert taken(again, 300) == expected
+    # A second time, and past batches that are dropped.
+    again.seek(step)
+    assert taken(again, 10) == expected[:10]
+    again.seek(step - 7, 7 + 20)
+    assert taken(again, 10) == expected[20:30]
+    assert said == []
+
+
+def test_a_data_set_that_shuffles_is_in_the_same_order_whenever_it_is_opened():
+    made = source_of(shuffled())
+    made.seek(0)
+    expected = taken(made, 200)
+    list(made.eval_batches())
+    made.seek(0)
+    assert taken(made, 200) == expected
+    made.seek(150)
+    assert taken(made, 50) == expected[150:]
+
+
+def test_what_cannot_be_saved_is_read_again_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.data.stream._TELL_EVERY", 0.0)
+    made = source_of(generated())
+    made.seek(0)
+    assert made.record(0) is None
+    expected = taken(made, 260)
+    again, said = source_of(generated()), []
+    again.locate(None)
+    again.seek(230, 20, said.append)
+    assert taken(again, 10) == expected[250:]
+    assert said == [
+        "the 250 batches before step 230 are read again, because the position of this data set cannot be saved",
+        "read 100 of 250 batches",
+        "read 200 of 250 batches",
+        "read 250 of 250 batches",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (None, "the checkpoint does not say where in the data it was made"),
+        (lambda: numbers(1000).batch(8), "the position in the checkpoint is of another data set"),
+    ],
+)
+def test_a_position_that_does_not_fit_is_not_used(tmp_path, other, reason):
+    made, said = source_of(shuffled()), []
+    if other is not None:
+        writer = source_of(other())
+        writer.seek(3)
+        writer.record(3)(str(tmp_path / "position"))
+        made.locate(str(tmp_path / "position"))
+    made.seek(5, log=said.append)
+    assert said == [f"the 5 batches before step 5 are read again, because {reason}"]
+    whole = source_of(shuffled())
+    whole.seek(0)
+    assert taken(made, 10) == taken(whole, 15)[5:]
+
+
+def test_data_that_ended_before_the_run_goes_on_is_said():
+    once = iter(range(5))
+
+    def generate():
+        yield from once
+
+    generated = tf.data.Dataset.from_generator(generate, output_signature=tf.TensorSpec((), tf.int64)).batch(1)
+    with pytest.raises(ValueError, match="The training data ended before batch 50, at which the run is to go on"):
+        source_of(generated).seek(50)
