@@ -3,8 +3,8 @@
 A plan is JSON: a list of points, each `{"at": "module:attribute", "call": 3, "when": "before", "send": ["SIGKILL"]}`,
 with `"about": text` where only calls count that have an argument with this text in it. With `"when": "during"` the
 signals are sent `"delay"` seconds after the call began. `"when": "told"` sends none, but says at which step a method of
-`trainer.engine.train_step.Steps` ended. The program itself knows nothing of all this: the functions are wrapped from
-outside.
+`trainer.engine.train_step.Steps` ended. A point with a `"value"` gives a constant another value. The program
+itself knows nothing of all this: the functions are wrapped from outside.
 """
 
 from __future__ import annotations
@@ -109,7 +109,11 @@ def main() -> None:
 
     quiet_import.import_tensorflow()
     for one in json.loads(plan):
-        install(**one)
+        if "value" in one:
+            module, name = one["at"].split(":")
+            setattr(importlib.import_module(module), name, one["value"])
+        else:
+            install(**one)
     sys.argv = ["trainer.main", *flags]
     main.run(sys.argv)
 

@@ -202,6 +202,7 @@ def test_a_step_that_is_not_finite_enters_no_metric(replicas):
     assert np.isfinite(list(steps.training_results(after.totals.numpy()).values())).all()
 
 
+@pytest.mark.slow
 def test_chunks_of_any_length_make_the_same_run_bit_for_bit():
     ends = []
     for lengths in ((6,), (1, 2, 3)):
