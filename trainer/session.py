@@ -296,7 +296,7 @@ class Session:
           failures.NonFiniteError: that is not wanted, or did not help.
         """
         state = self._state
-        end = divergence.end_of(self._experiment.config, step, self._checkpoints.steps(), self._returns, spike)
+        end = divergence.reason_to_stop(self._experiment.config, step, self._checkpoints.steps(), self._returns, spike)
         if end is not None:
             raise errors.NonFiniteError(end)
         dropped = int(state.dropped.numpy())

@@ -1,4 +1,4 @@
-"""When a run goes back to its newest checkpoint, and when that is no use any more."""
+"""Loss spikes, and whether a run returns to its newest checkpoint or stops."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import tensorflow as tf
 from ..settings.config import Config
 
 _REMEDY = "try a lower --learning_rate, --clip_norm, or look at the data"
-# What the newest loss counts in the recent one.
+# Weight of the newest loss in the running mean.
 _SHARE = 0.1
 
 
 class Spikes:
-    """Tells a loss that is far above those before it.
+    """Detects a loss far above the recent losses.
 
     Args:
-      factor: how many times the recent loss a spike exceeds; None: nothing is one.
-      recent: float64 scalar, the running mean of the losses told of, without spikes; 0 before the first.
+      factor: a spike exceeds the recent loss this many times; None: no loss is a spike.
+      recent: float64 scalar, the running mean of the losses without spikes; 0 before the first loss.
     """
 
     def __init__(self, factor: float | None, recent: tf.Variable):
@@ -26,10 +26,10 @@ class Spikes:
         self._recent = recent
 
     def described(self, loss: float) -> str | None:
-        """What makes a loss a spike, in a few words; None where it is none, and it counts from now on.
+        """Describes a spike in a few words. Any other loss enters the running mean, and None is returned.
 
         Args:
-          loss: mean over the steps since the last call; NaN where none was finite.
+          loss: mean over the steps since the last call; NaN if none was finite.
         """
         if self._factor is None or not math.isfinite(loss):
             return None
@@ -40,15 +40,15 @@ class Spikes:
         return None
 
 
-def end_of(config: Config, step: int, steps: list[int], returns: int, spike: str | None = None) -> str | None:
-    """Why a run ends here in place of going back; None where it goes back.
+def reason_to_stop(config: Config, step: int, steps: list[int], returns: int, spike: str | None = None) -> str | None:
+    """Says why a run stops here; None if it returns to its newest checkpoint instead.
 
     Args:
       config: the settings.
-      step: where it is.
-      steps: those that there are checkpoints of, newest first.
-      returns: how often it went back to the newest.
-      spike: what is the matter, where all is finite.
+      step: the present step.
+      steps: the steps of all checkpoints, newest first.
+      returns: how often the run returned to the newest checkpoint.
+      spike: describes a finite loss that is too high; None: a loss or gradient is not finite.
     """
     kept = f"the last checkpoint is that of step {steps[0]:,}" if steps else "there is no checkpoint yet"
     what = "not finite" if spike is None else spike

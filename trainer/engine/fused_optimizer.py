@@ -1,8 +1,8 @@
-"""The optimizer's step, taken by each replica on its own copies with TensorFlow's fused kernels.
+"""The optimizer's step, which each replica takes on its own copies with TensorFlow's fused kernels.
 
-Keras's optimizer holds the state and the settings. What it does to a variable is a dozen operations, each a pass over
-the weights; a fused kernel is one. After the gradients were summed every replica computes the same, so none has to wait
-for another. An optimizer with a setting that the kernels do not know takes Keras's own step.
+Keras's optimizer holds the state and the settings. Keras updates a variable in a dozen passes over the weights; a fused
+kernel needs one. Every replica computes the same step from the summed gradients, so no replica waits for another. An
+optimizer with a setting that the kernels do not support takes Keras's own step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import tensorflow as tf
 from ..packages import constraints
 from ..runtime.keras_internals import learning_rate, step_counter, unwrapped
 
-# Settings that the fused steps follow. Every other one has to have its default.
+# Settings that the fused steps support. All others must have their defaults.
 _KNOWN = {"name", "learning_rate", "weight_decay", "momentum", "nesterov", "beta_1", "beta_2", "epsilon"}
 
-# Keras for TensorFlow overrides these to sum gradients over replicas and to wait for them; the originals do not.
+# Keras for TensorFlow overrides these methods to sum gradients over replicas. The originals act on one replica.
 _ACROSS_REPLICAS = (
     "_apply_weight_decay",
     "_backend_update_step",
@@ -69,12 +69,12 @@ class Updates:
         return self._optimizer.loss_scale_factor or 1.0
 
     def apply(self, gradients: Sequence[tf.Tensor | None], finite: tf.Tensor | None = None) -> None:
-        """Makes one step and counts it; to be called in a replica.
+        """Makes one step and counts it. Each replica calls it.
 
         Args:
-          gradients: one of each variable, summed over all replicas; None where a variable has none.
-          finite: a bool scalar; where it is false, the step is only counted, and all else stays as it is. For XLA,
-            which is faster without a condition, and only for optimizers that are `conditional`.
+          gradients: one for each variable, summed over all replicas; None for a variable without a gradient.
+          finite: a bool scalar; if it is false, the step is counted and changes nothing else. It serves XLA, which is
+            faster without a condition, and needs an optimizer that is `conditional`.
         """
         step = tf.convert_to_tensor(step_counter(self._optimizer))
         rate = learning_rate(self._optimizer)(step)
@@ -98,7 +98,7 @@ class Updates:
         self._count(tf.constant(False))
 
     def _count(self, finite: tf.Tensor) -> None:
-        # The counter's own copy: Keras's way would have replicas wait for each other, which a condition cannot.
+        # Write this replica's copy. Keras's `assign_add` waits for the other replicas, which fails in a condition.
         one = tf.ones([], tf.int64)
         tf.raw_ops.AssignAddVariableOp(resource=_handle(step_counter(self._optimizer)), value=one)
         if self._scaling is None:
@@ -112,7 +112,7 @@ class Updates:
         tf.raw_ops.AssignVariableOp(resource=_handle(counter), value=value)
 
     def _as_keras(self, pairs: list[tuple[int, tf.Tensor]]) -> None:
-        """What `optimizer.apply` does, except that it neither sums the gradients again nor counts the step."""
+        """Does what `optimizer.apply` does, but neither sums the gradients again nor counts the step."""
         optimizer = self._optimizer
         variables = [self._variables[place] for place, _ in pairs]
         if type(optimizer).apply is not keras.optimizers.Optimizer.apply:
@@ -133,12 +133,12 @@ class Updates:
                 variable.assign(variable.constraint(variable))
 
     def _decay(self, pairs: list[tuple[int, tf.Tensor]], rate: tf.Tensor) -> None:
-        """Decoupled weight decay: weights shrink towards zero by themselves, whatever their gradient."""
+        """Decoupled weight decay: shrinks the weights whatever their gradient."""
         if self._optimizer.weight_decay is None:
             return
         for place, gradient in pairs:
             variable = self._variables[place]
-            # Keras looks for excluded names in those of TensorFlow's variables.
+            # Keras compares excluded names with the names of TensorFlow's variables.
             if self._optimizer._use_weight_decay(variable.value):
                 share = tf.cast(rate * self._optimizer.weight_decay, gradient.dtype)
                 variable.assign(tf.convert_to_tensor(variable) * (1.0 - share))
@@ -165,7 +165,7 @@ class Updates:
                     use_nesterov=optimizer.nesterov,
                 )
                 continue
-            # The kernel's formula: it adds the momentum to the weights in any case.
+            # The kernel's formula written out, because the kernel always adds the momentum to the weights.
             kept = tf.raw_ops.ReadVariableOp(resource=accum, dtype=gradient.dtype) * momentum - lr * gradient
             tf.raw_ops.AssignVariableOp(resource=accum, value=kept)
             moved = momentum * kept - lr * gradient if optimizer.nesterov else kept
@@ -194,29 +194,29 @@ class Updates:
 
 
 def _share(kept: float, dtype: tf.DType, finite: tf.Tensor | None) -> tf.Tensor:
-    """The share of a running mean that a step keeps: all of it where the step is left out."""
+    """The share of a running mean that a step keeps: all of it if the step is left out."""
     share = tf.constant(kept, dtype)
     return share if finite is None else tf.where(finite, share, tf.ones_like(share))
 
 
 def _is_plain(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether every setting that the fused steps do not know has its default."""
+    """Whether every setting that the fused steps do not support has its default."""
     arguments = inspect.signature(type(optimizer).__init__).parameters.values()
     defaults = {one.name: one.default for one in arguments if one.default is not one.empty and one.name not in _KNOWN}
     return all(getattr(optimizer, name, default) == default for name, default in defaults.items())
 
 
 def _is_usual(variable: keras.Variable) -> bool:
-    """Whether a step does no more to a variable than the fused kernels do, and in the type they were checked with."""
+    """Whether Keras's step does no more to a variable than the fused kernels do, in the type that tests cover."""
     special = variable.constraint is not None or getattr(variable, "overwrite_with_gradient", False)
     return variable.dtype == "float32" and not special
 
 
 @contextlib.contextmanager
 def _on_this_replica(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Has the optimizer act on the calling replica's copies alone, for gradients that are equal on all."""
+    """Lets the optimizer act on the calling replica's copies only, for gradients that are equal on all replicas."""
     kind = type(optimizer)
-    # Python's method resolution puts the originals after the optimizer's own methods and before those of TensorFlow.
+    # In the method resolution order the originals come after the optimizer's own methods and before TensorFlow's.
     object.__setattr__(optimizer, "__class__", type(kind.__name__, (kind, _LOCAL), {}))
     try:
         yield
@@ -236,18 +236,20 @@ def _uncounted(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
 
 def _handle(variable: keras.Variable) -> tf.Tensor:
-    """The resource of the calling replica's own copy."""
+    """The resource of the calling replica's copy."""
     return variable.value.handle
 
 
 def roughly_finite(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """A number that is finite only if all gradients are: their sum, as products with ones, which are the fastest pass.
+    """Sums all gradients. The sum is finite only if every gradient is.
+
+    Matrices are multiplied with ones, which is the fastest pass over the weights.
 
     Args:
       gradients: floats of any shapes.
 
     Returns:
-      float32 scalar; inf or NaN also where the sum of finite gradients overflows.
+      float32 scalar; inf or NaN also if the sum of finite gradients overflows.
     """
     sums = []
     for gradient in gradients:

@@ -1,4 +1,4 @@
-"""Finds out whether XLA makes the training step faster, on steps that are then taken back."""
+"""Measures whether XLA makes the training step faster. The measured steps are taken back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from .train_step import Steps
 
-# Seconds of training below which compiling twice would not pay.
+# A shorter run, in seconds, does not repay the time of compiling twice.
 WORTHWHILE = 60.0
-# How much faster XLA has to be: less could be noise, and plain TensorFlow starts sooner.
+# XLA has to be this many times faster, because less could be noise and plain TensorFlow starts sooner.
 ADVANTAGE = 1.05
 _ROUNDS = 3
 
@@ -46,7 +46,7 @@ class JitAutotune:
           Whether to use XLA, and the reason in a few words.
         """
         size = min(remaining, steps_per_loop, 20)
-        # The first of each compiles.
+        # The first step of each kind compiles.
         self._time(False, 1)
         plain = [self._time(False, size)]
         if plain[0] * remaining < WORTHWHILE:
@@ -61,7 +61,7 @@ class JitAutotune:
         return with_xla * ADVANTAGE < without, f"{_ms(with_xla)} a step with XLA, {_ms(without)} without"
 
     def obstacle(self) -> str | None:
-        """Compiles a step with XLA; the reason if that cannot be done."""
+        """Compiles a step with XLA, and returns the reason if XLA refuses."""
         try:
             self._time(True, 1)
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
@@ -69,7 +69,7 @@ class JitAutotune:
         return None
 
     def _time(self, jit: bool, num_steps: int) -> float:
-        """Seconds of a step; the steps are taken back, also if they fail."""
+        """Seconds of a step. The steps are taken back, even if they fail."""
         before = [variable.numpy() for variable in self._variables]
         chosen, self._steps.jit = self._steps.jit, jit
         self._seek(self._start)
@@ -88,9 +88,9 @@ def _ms(seconds: float) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The line of a long message that says what is the matter."""
+    """The line of a long message that names the obstacle."""
     if "merge_call" in str(error):
-        return "a layer of it has to wait for other replicas within the pass"
+        return "one of its layers waits for other replicas within the pass"
     lines = [" ".join(line.split()) for line in str(getattr(error, "message", error)).splitlines()]
     telling: Iterable[str] = (line for line in lines if line.endswith(".") or "implementation" in line)
     return next((line for line in telling if "Error" not in line and "call()" not in line), type(error).__name__)[

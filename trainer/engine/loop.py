@@ -24,8 +24,8 @@ class Every:
 
     Attributes:
       interval: steps between two calls.
-      act: called with the step and the chunk that led to it; returns the step to go on from if it went back.
-      at_end: whether the last step calls it too, wherever that falls.
+      act: called with the step and the chunk that led to it; returns a step if the run returned to that step.
+      at_end: whether the last step calls it too.
     """
 
     interval: int
@@ -59,18 +59,18 @@ def run(
     """Trains from `start` to `total_steps`, or until `stop`.
 
     Args:
-      steps: compiled training; it may be halted within a chunk.
+      steps: compiled training, which may be halted within a chunk.
       state: holds the running totals.
-      actions: in the order in which they are called when several are due.
-      start: the step the weights are at.
+      actions: called in this order if several are due.
+      start: the step of the weights.
       total_steps: the last step.
       steps_per_loop: most steps in one chunk.
       measure_every: steps between two measurements of the constrained variables; the last step is measured too.
-      report: told of every step reached.
+      report: called with the step after each chunk.
       stop: asked after each chunk.
-      max_nonfinite: steps in a row that are not finite at which training cannot go on by itself.
-      recover: told of the step at which it cannot, and of how many steps were not finite so far; returns the step from
-        which it goes on, or raises.
+      max_nonfinite: after this many steps in a row that are not finite, `recover` is called.
+      recover: called with the step and the number of steps that were not finite so far; returns the step from which
+        training goes on, or raises.
       clock: seconds, monotonic.
 
     Returns:
@@ -104,7 +104,7 @@ def run(
         step += made
         report(step)
         if step < chunk_end:
-            break  # Halted, where no action is due.
+            break  # Halted at a step where no action is due.
         for action in actions:
             if action.due(step, last=step == total_steps) and (back := action.act(step, chunk)) is not None:
                 step = back

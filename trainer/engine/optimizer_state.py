@@ -1,10 +1,10 @@
-"""What becomes of the optimizer's state of weights that a projection moved.
+"""Updates the optimizer's state of weights that a projection moved.
 
-- keep: nothing. The optimizer goes on as if the step it chose had been taken.
-- mask: the momentum of weights that are now exactly zero is zeroed, so that it does not push them out again.
-- reset: all of the optimizer's state of weights that were moved is zeroed.
-- tangent: the momentum goes through the derivative of the projection, which leaves what runs along the set and takes
-  off what leads out of it.
+- keep: changes nothing. The optimizer goes on as if its own step had been taken.
+- mask: zeroes the momentum of weights that are exactly zero, so that it does not push them out again.
+- reset: zeroes all of the optimizer's state of weights that moved.
+- tangent: multiplies the momentum by the derivative of the projection, which keeps the part along the set and removes
+  the part that leaves it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..runtime.keras_internals import state_lists
 
 
 class OptimizerState:
-    """The variables an optimizer keeps beside each of the model's.
+    """The variables that an optimizer keeps for each of the model's variables.
 
     Args:
       optimizer: built on `variables`.
@@ -31,7 +31,7 @@ class OptimizerState:
     def __init__(self, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]):
         self._places = {id(variable): place for place, variable in enumerate(variables)}
         self._kinds: dict[str, list[keras.Variable | None]] = {}
-        # Keras keeps a list for each kind, `momentums` or `_velocities`, in the order of the variables.
+        # Keras keeps a list for each kind, such as `momentums`, in the order of the variables.
         for name, kept in state_lists(optimizer).items():
             if _are_slots(kept, variables):
                 self._kinds[name] = kept
@@ -52,14 +52,14 @@ class OptimizerState:
         after: tf.Tensor,
         rate: tf.Tensor | float,
     ) -> None:
-        """Does what the target's rule says after a projection.
+        """Applies the target's rule after a projection.
 
         Args:
-          target: whose weights were projected.
-          constraint: its set at this step.
-          before: the weights, joined, as the optimizer left them.
-          after: the weights projected.
-          rate: share of the way that was taken.
+          target: the target whose weights were projected.
+          constraint: the target's set at this step.
+          before: the packed weights as the optimizer left them.
+          after: the projected weights.
+          rate: share of the way to the projection that was taken.
         """
         if target.optimizer_state == "keep":
             return
@@ -77,7 +77,7 @@ class OptimizerState:
 
 
 def _are_slots(kept: list[Any], variables: Sequence[keras.Variable]) -> bool:
-    """Whether a list holds, for each variable, another of its shape, or None where the optimizer needs none."""
+    """Whether a list holds a variable of the same shape for each variable, or None if the optimizer needs none."""
     return len(kept) == len(variables) and all(
         slot is None or (isinstance(slot, keras.Variable) and slot.shape == variable.shape)
         for slot, variable in zip(kept, variables, strict=True)

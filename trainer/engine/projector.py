@@ -10,19 +10,19 @@ from ..packages import constraints
 from ..rules.target import Target
 from .optimizer_state import OptimizerState
 
-# Measures of one target, in the order of the vector that `measured` returns; its bounds follow them. `residual`, of an
-# intersection, is the largest distance of a projected group from any of the sets.
+# Columns of a target's row of measures; its bounds follow. `residual` is the largest distance of a projected group from
+# any set of an intersection.
 MEASURES = ("sparsity", "norm_mean", "norm_max", "distance", "active", "residual")
 
 
 class Projector:
     """Moves each target's weights to the nearest feasible point.
 
-    A rule projects every so many steps, and at the first step it holds at. At the last one it projects whatever its
-    interval, and fully whatever its rate, so that a run ends feasible and a later rule finds what this one promised.
+    A rule projects at its first step, at every multiple of its interval, and at its last step. The last projection is
+    full whatever the rule's rate, so that a run ends feasible and a later rule starts from a feasible point.
 
-    Everything here is a function of the step and of a replica's own copy of the weights. The copies are equal and the
-    projections deterministic, so the copies stay equal without a word between replicas.
+    Each replica projects its own copy of the weights. The copies are equal and the projections deterministic, so the
+    copies stay equal without communication.
 
     Args:
       targets: the variables and their rules.
@@ -45,9 +45,9 @@ class Projector:
         self._learning_rate = learning_rate
 
     def project_fully(self, step: tf.Tensor) -> None:
-        """Projects every variable whatever its interval and rate: to the feasible point that training starts from.
+        """Projects every variable whatever its interval and rate, to the feasible point that training starts from.
 
-        A proximal map makes steps, and no first one: its weights stay.
+        The weights of a proximal map stay, because it projects only after a step.
         """
         for target in self._targets:
             if target.constraint.proximal:
@@ -94,7 +94,7 @@ class Projector:
             rate: tf.Tensor | float = target.relaxation
             if target.relaxation != 1.0 and not constraint.proximal:
                 rate = tf.where(last, 1.0, target.relaxation)
-                # Fully means to the very bits of the projection, which a weighted mean might miss.
+                # Take the projection itself at the last step, because the weighted mean may round away from it.
                 partly = before + tf.cast(rate, before.dtype) * (after - before)
                 after = tf.where(last, after, partly)
             if self._optimizer_state is not None:
@@ -110,12 +110,12 @@ class Projector:
         if target.carried is None:
             return constraint.projected(weights)
         nearest, carried = constraint.continued(weights, target.carried)
-        # Each replica's own copy: Keras's and TensorFlow's way would have them wait for each other.
+        # Write this replica's copy. `assign` waits for the other replicas.
         tf.raw_ops.AssignVariableOp(resource=target.carried.handle, value=carried)
         return nearest
 
     def _at(self, target: Target, step: tf.Tensor) -> constraints.Constraint:
-        """The target's set at a step; a proximal map with the length of all steps since its last turn."""
+        """The target's set at a step. A proximal map gets the length of all steps since its last turn."""
         constraint = target.constraint.at(step)
         if not constraint.proximal or self._learning_rate is None:
             return constraint
@@ -123,12 +123,12 @@ class Projector:
         rate = tf.cast(tf.cast(self._learning_rate(step - 1), tf.float32), tf.float64)
         steps = (step - 1) % target.project_every + 1
         if target.begin > 0:
-            # The rule's first step is one of its turns, and none of the steps before it counts.
+            # Steps before the rule's first step do not count.
             steps = tf.minimum(steps, tf.maximum(step - target.begin, 1))
         return constraint.stepped(rate * tf.cast(steps, tf.float64) * target.relaxation)
 
     def _remember(self, step: tf.Tensor) -> None:
-        """Takes the zeros that a later rule is to keep, as the rules before it left them."""
+        """Stores the zeros that a later rule keeps, after the rules before it have projected."""
         for target in self._targets:
             if target.mask is not None and target.mask_step is not None:
                 mask, weights = target.mask, target.weights()

@@ -24,9 +24,8 @@ class Chunk(NamedTuple):
     Attributes:
       totals: float64 [num_totals]: sums, over the finite steps since the totals were last zero, of what the objective
         sums up, and the number of these steps.
-      nonfinite: int64 [3]: how many steps of the run had a loss or a gradient that is not finite, how many of these
-        were the last ones in a row, and how many steps this chunk made: fewer than asked for where it ended at the
-        limit, or was halted.
+      nonfinite: int64 [3]: how many steps of the run had a loss or a gradient that is not finite; how many of these
+        came last in a row; how many steps this chunk made. A chunk at the limit or a halted one makes fewer than asked.
       measures: the projector's measures at the last step, zeros when they were not asked for.
       learning_rate: float32 scalar, the rate the last step used.
     """
@@ -48,11 +47,11 @@ class Steps:
       train_source: batches to learn from.
       eval_source: batches to choose the best checkpoint by.
       clip_norm: largest norm of the whole gradient, or None.
-      max_nonfinite: steps in a row without a finite loss and gradient at which a chunk ends; each leaves weights and
-        optimizer as they are.
-      jit: whether XLA compiles the forward and the backward pass and, where it can and no other replica is waited for,
-        the optimizer's step; may be changed between two chunks. Not more than these: around the loop XLA is many times
-        slower, and projections have better ways without it.
+      jit: whether XLA compiles the forward and the backward pass and, on one replica, the fused optimizer's step. It
+        may change between two chunks. XLA does not compile the loop, which it makes many times slower, nor projections,
+        which have faster ways without it.
+      max_nonfinite: a chunk ends after this many steps in a row without a finite loss and gradient. Such a step leaves
+        weights and optimizer as they are.
     """
 
     def __init__(
@@ -79,8 +78,7 @@ class Steps:
         self._variables = self._model.trainable_variables
         self._updates = Updates(optimizer, self._variables)
         self._max_nonfinite = max_nonfinite
-        # What the forward pass itself changes, such as the means of a batch normalization, and metrics; but not
-        # dropout's seeds.
+        # The forward pass changes these, such as the means of a batch normalization. Dropout's seeds may move on.
         self._statistics = [
             *(variable for variable in self._model.non_trainable_variables if variable.dtype.startswith("float")),
             *objective.metrics,
@@ -88,9 +86,9 @@ class Steps:
         self.jit = jit
         self._halted = tf.Variable(False, trainable=False)
         self._jitted: dict[int, Any] = {}
-        # Control flow is written out, so nothing is left for AutoGraph to convert, which doubles the time of a trace.
+        # Control flow is written out, because AutoGraph doubles the time of a trace.
         self._chunks = {jit: tf.function(self._train, autograph=False) for jit in (False, True)}
-        # One for each source: its trace holds that source's way to take a batch.
+        # One function for each source, because a trace holds the source's `take`.
         self._evaluations: dict[Source, Any] = {}
         self._predictions: dict[Source, Any] = {}
 
@@ -111,7 +109,7 @@ class Steps:
 
     @property
     def num_traces(self) -> dict[str, int]:
-        """How often each compiled function was traced; once is the aim."""
+        """How often each compiled function was traced. Once is the aim."""
         return {
             "train": self._chunks[self.jit].experimental_get_tracing_count(),
             "evaluate": sum(one.experimental_get_tracing_count() for one in self._evaluations.values()),
@@ -126,7 +124,7 @@ class Steps:
           nonfinite: int64 [2], the first two numbers of the chunk before, or zeros.
           measure: whether to measure.
         """
-        # Tensors, not Python numbers: a number would be baked into the trace, and each new one would trace again.
+        # Pass tensors, because TensorFlow traces again for each new Python number.
         arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(nonfinite, tf.int64)
         return self._chunks[self.jit](*arguments, tf.constant(measure), self._train_source.arrays)
 
@@ -136,9 +134,9 @@ class Steps:
         return int(self._counter.numpy())
 
     def halt(self) -> None:
-        """Ends the chunk under way after the step it is in, or the next, and every later one before its first step.
+        """Ends the present chunk within a step or two, and every later chunk before its first step.
 
-        May be called from any thread.
+        Any thread may call it.
         """
         self._halted.assign(True)
 
@@ -213,11 +211,11 @@ class Steps:
         def step(
             i: tf.Tensor, totals: tf.Tensor, count: tf.Tensor, in_a_row: tf.Tensor, _: tf.Tensor, fetched: Any
         ) -> tuple[Any, ...]:
-            # The next step's examples, while this step is busy; nothing here waits for them, nor they for the weights.
+            # Fetch the next step's examples now: neither depends on the other, so TensorFlow runs both at once.
             ahead = self._fetch(arrays, begun + i + 1) if early else ()
             batches = fetched if early else self._fetch(arrays, begun + i)
             results = self._strategy.run(self._train_replica, args=(batches, measure & tf.equal(i, num_steps - 1)))
-            # Summed over replicas already, or equal on all of them: one speaks for all.
+            # These are summed over the replicas or equal on all of them, so the first replica's are read.
             sums, bad, measured = (self._strategy.experimental_local_results(result)[0] for result in results)
             totals += tf.cast(sums, tf.float64)
             return i + 1, totals, count + bad, (in_a_row + 1) * bad, measured, ahead
@@ -247,7 +245,7 @@ class Steps:
     def _train_replica(self, batches: Sequence[Any], measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch = batches[replica_number()]
         if self.jit and self._strategy.num_replicas_in_sync == 1 and self._updates.conditional:
-            # One call, with fewer passes over the weights than its parts would make.
+            # One compiled call needs fewer passes over the weights than its parts.
             sums, bad = self._compiled(functools.partial(self._step, self._gradients, False))(batch)
         else:
             sums, bad = self._step(self._compiled(self._gradients) if self.jit else self._gradients, True, batch)
@@ -273,7 +271,7 @@ class Steps:
         if context.num_replicas_in_sync > 1:
             reduced = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *_present(gradients)]))
             sums, gradients = next(reduced), [None if one is None else next(reduced) for one in gradients]
-        # Of the sums, so that one replica's gradient stops all of them.
+        # Test the summed gradients, so that one replica's gradient stops all replicas.
         finite = all_finite(sums, _present(gradients))
 
         def move() -> tf.Tensor:
@@ -309,7 +307,7 @@ class Steps:
     def _compiled(self, function: Callable) -> Callable:
         """A function that XLA compiles for the calling replica."""
         number = replica_number()
-        # One for each: its trace holds that replica's copies of the variables.
+        # One function for each replica, because a trace holds the replica's copies of the variables.
         if number not in self._jitted:
             self._jitted[number] = tf.function(function, jit_compile=True, autograph=False)
         return self._jitted[number]

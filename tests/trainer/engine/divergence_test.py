@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.runs.nonfinite_test import injected, session, since
 from tests.support import tensorboard_data, tiny_experiment
-from trainer.engine.divergence import Spikes, end_of
+from trainer.engine.divergence import Spikes, reason_to_stop
 from trainer.engine.train_step import Steps
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
@@ -42,9 +42,9 @@ def test_nothing_is_a_spike_unless_asked_for():
 @pytest.mark.parametrize("policy", ["skip", "rollback", "abort"])
 def test_a_spike_goes_back_whatever_becomes_of_steps_that_are_not_finite(policy):
     config = Config(on_nonfinite=policy, max_rollbacks=2)
-    assert end_of(config, 20, [10], 0, "loss 3") is None
-    assert "still loss 3 after 2 returns" in end_of(config, 20, [10], 2, "loss 3")
-    assert (end_of(config, 20, [10], 0) is None) == (policy == "rollback")
+    assert reason_to_stop(config, 20, [10], 0, "loss 3") is None
+    assert "still loss 3 after 2 returns" in reason_to_stop(config, 20, [10], 2, "loss 3")
+    assert (reason_to_stop(config, 20, [10], 0) is None) == (policy == "rollback")
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
