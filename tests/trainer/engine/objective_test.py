@@ -11,8 +11,10 @@ from tests.support.suites import fast
 from trainer.data.arrays import Arrays, prepare
 from trainer.engine.objective import Compiled
 from trainer.engine.projector import Projector
+from trainer.engine.run_state import RunState
 from trainer.engine.train_step import Steps
 from trainer.runtime import replicas as devices
+from trainer.storage.checkpoints import Checkpoints
 
 EXAMPLES, BATCH, STEPS = 24, 8, 3
 RNG = np.random.default_rng(0)
@@ -312,3 +314,38 @@ def test_a_loss_without_trainable_weights_is_refused():
     steps, *_ = steps_of(frozen)
     with pytest.raises(ValueError, match="The loss depends on no trainable weight"):
         trained(steps, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("replicas", "jit"), [(1, False), (2, False), (1, True)])
+def test_mixed_precision_with_a_dynamic_scale_trains_and_is_restored(tmp_path, replicas, jit):
+    def mixed():
+        hidden = LAYERS.Dense(5, activation="relu", dtype="mixed_float16")
+        model = keras.Sequential([keras.Input((4,)), hidden, LAYERS.Dense(2, dtype="float32")])
+        model.compile(loss="mse")
+        return model, (X, VALUES)
+
+    def scaled():
+        # The first scale is too large for float16, so that it is halved until it fits.
+        return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05), initial_scale=2.0**26)
+
+    def made():
+        steps, model, _ = steps_of(mixed, replicas, jit, scaled)
+        state = RunState(steps.num_totals, steps.objective.metric_copies)
+        return steps, model, Checkpoints(tmp_path, model, steps.optimizer, state)
+
+    steps, model, checkpoints = made()
+    before = steps.evaluate()["loss"]
+    left_out = int(trained(steps, 30).nonfinite[0])
+    assert 0 < left_out < 20
+    assert float(steps.optimizer.dynamic_scale.numpy()) == 2.0 ** (26 - left_out)
+    assert steps.step == 30
+    assert steps.evaluate()["loss"] < before
+    assert devices.copies_equal([*model.variables, *steps.optimizer.variables])
+    checkpoints.save()
+    trained(steps, 5)
+    again, other, reader = made()
+    assert reader.restore() == 30
+    trained(again, 5)
+    ends = [[*model.variables, *steps.optimizer.variables], [*other.variables, *again.optimizer.variables]]
+    assert all(np.array_equal(left.numpy(), right.numpy()) for left, right in zip(*ends, strict=True))
