@@ -69,6 +69,15 @@ def rows(batch: Any) -> int:
     return int(tf.nest.flatten(batch)[0].shape[0])
 
 
+def padded(batch: Any, missing: int) -> Any:
+    """A batch with so many more examples, of zeros."""
+    if not missing:
+        return batch
+    return tf.nest.map_structure(
+        lambda values: tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)), batch
+    )
+
+
 def convert_features(batch: tuple[Any, ...], convert: Callable[[tf.Tensor], tf.Tensor] | None) -> tuple[Any, ...]:
     """A batch with a function applied to every tensor of its features."""
     return batch if convert is None else (tf.nest.map_structure(convert, batch[0]), *batch[1:])

@@ -240,6 +240,11 @@ def _handle(variable: keras.Variable) -> tf.Tensor:
     return variable.value.handle
 
 
+def present(gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
+    """The gradients that there are."""
+    return [gradient for gradient in gradients if gradient is not None]
+
+
 def roughly_finite(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Sums all gradients. The sum is finite only if every gradient is.
 

@@ -150,7 +150,7 @@ class CrossEntropy(Objective):
         assert source.batch_size is not None
         for batch in source.eval_batches():
             count = sources.rows(batch)
-            yield _padded(batch, source.batch_size - count), count
+            yield sources.padded(batch, source.batch_size - count), count
 
     def evaluate(self, batch: tuple[Any, ...], first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Weighted losses, weighted correct predictions and weights of the batch."""
@@ -298,12 +298,3 @@ def _described(structure: Any) -> str:
     """Shapes in the words of an error: `(None, 28, 28)`, or a structure of such."""
     shapes = tf.nest.map_structure(lambda one: tuple(one.shape), structure)
     return f"shape {shapes}" if not tf.nest.is_nested(structure) else f"shapes {shapes}"
-
-
-def _padded(batch: Any, missing: int) -> Any:
-    """A batch with so many more examples, of zeros."""
-    if not missing:
-        return batch
-    return tf.nest.map_structure(
-        lambda values: tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)), batch
-    )

@@ -1,4 +1,4 @@
-"""The training step and the compiled chunk of steps; the compiled evaluation and prediction."""
+"""The training step and the compiled chunk of steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..data import source as sources
 from ..data.source import Source, replica_number
 from ..runtime.keras_internals import learning_rate, step_counter
-from .fused_optimizer import Updates, all_finite, roughly_finite
+from .evaluation import Evaluation
+from .fused_optimizer import Updates, all_finite, present, roughly_finite
 from .objective import Objective
 from .projector import Projector
 
@@ -88,9 +88,7 @@ class Steps:
         self._jitted: dict[int, Any] = {}
         # Control flow is written out, because AutoGraph doubles the time of a trace.
         self._chunks = {jit: tf.function(self._train, autograph=False) for jit in (False, True)}
-        # One function for each source, because a trace holds the source's `take`.
-        self._evaluations: dict[Source, Any] = {}
-        self._predictions: dict[Source, Any] = {}
+        self._evaluation = Evaluation(strategy, objective)
 
     @property
     def objective(self) -> Objective:
@@ -112,7 +110,7 @@ class Steps:
         """How often each compiled function was traced. Once is the aim."""
         return {
             "train": self._chunks[self.jit].experimental_get_tracing_count(),
-            "evaluate": sum(one.experimental_get_tracing_count() for one in self._evaluations.values()),
+            "evaluate": self._evaluation.num_traces,
         }
 
     def train(self, num_steps: int, totals: np.ndarray, nonfinite: np.ndarray, measure: bool) -> Chunk:
@@ -156,38 +154,11 @@ class Steps:
           source: the examples; None: those to choose the best checkpoint by.
           report: told after each batch how many examples were gone through.
         """
-        source = source or self._eval_source
-        if source not in self._evaluations:
-            self._evaluations[source] = self._over(source, self._evaluate)
-        sums, done = np.float64(0.0), 0
-        with self._objective.evaluation():
-            for batch, count in self._objective.eval_batches(source):
-                sums = sums + self._evaluations[source](batch, source.arrays, tf.constant(count)).numpy()
-                done += count
-                report(done)
-            if not done:
-                raise ValueError("There is nothing to evaluate: the data set has no examples.")
-            return self._objective.results(np.asarray(sums), source)
+        return self._evaluation.evaluate(source or self._eval_source, report)
 
     def predict(self, source: Source) -> Any:
         """The model's outputs for all examples of a source, as NumPy arrays in the structure of the outputs."""
-        if source not in self._predictions:
-            self._predictions[source] = self._over(source, self._predict)
-        found = []
-        for batch in source.eval_batches():
-            outputs = self._predictions[source](batch, source.arrays)
-            parts = zip(*map(self._strategy.experimental_local_results, tf.nest.flatten(outputs)), strict=True)
-            found += [[values.numpy() for values in part] for part in parts]
-        if not found:
-            raise ValueError("There is nothing to predict: the data set has no examples.")
-        joined = [np.concatenate(values) for values in zip(*found, strict=True)]
-        return tf.nest.pack_sequence_as(outputs, joined)
-
-    def _over(self, source: Source, function: Callable[..., Any]) -> Any:
-        """A compiled function of the batches of a source; one trace serves all if their sizes differ."""
-        return tf.function(
-            functools.partial(function, source), autograph=False, reduce_retracing=source.batch_size is None
-        )
+        return self._evaluation.predict(source)
 
     @property
     def eval_source(self) -> Source:
@@ -269,10 +240,10 @@ class Steps:
         sums, gradients = gradients_of(batch)
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
-            reduced = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *_present(gradients)]))
+            reduced = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, *present(gradients)]))
             sums, gradients = next(reduced), [None if one is None else next(reduced) for one in gradients]
         # Test the summed gradients, so that one replica's gradient stops all replicas.
-        finite = all_finite(sums, _present(gradients))
+        finite = all_finite(sums, present(gradients))
 
         def move() -> tf.Tensor:
             self._updates.apply(self._clipped(gradients), None if branch else finite)
@@ -321,27 +292,7 @@ class Steps:
             None if gradient is None else tf.convert_to_tensor(gradient)
             for gradient in tape.gradient(scaled, self._variables)
         ]
-        if not _present(gradients):
+        if not present(gradients):
             raise ValueError("The loss depends on no trainable weight of the model; check the loss, and `trainable`.")
-        rough = roughly_finite(_present(gradients))
+        rough = roughly_finite(present(gradients))
         return tf.concat([self._objective.sums(batch, seen), [rough]], axis=0), gradients
-
-    def _evaluate(self, source: Source, batch: Any, arrays: Any, count: tf.Tensor) -> tf.Tensor:
-        def replica(arrays: Any, batch: Any, count: tf.Tensor) -> tf.Tensor:
-            part = source.take(arrays, batch)
-            first = sources.first_row(part)
-            return self._objective.evaluate(part, first, count)
-
-        sums = self._strategy.run(replica, args=(arrays, batch, count))
-        return tf.cast(self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), tf.float64)
-
-    def _predict(self, source: Source, batch: Any, arrays: Any) -> Any:
-        def replica(arrays: Any, batch: Any) -> Any:
-            return self._model.predict_step((source.take(arrays, batch)[0],))
-
-        return self._strategy.run(replica, args=(arrays, batch))
-
-
-def _present(gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
-    """The gradients that there are."""
-    return [gradient for gradient in gradients if gradient is not None]

@@ -250,19 +250,6 @@ def test_measures_are_of_the_last_step_and_zero_when_not_asked_for():
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_evaluation_is_the_mean_over_all_examples_and_changes_nothing(replicas):
-    parts = tiny_experiment.parts(replicas=replicas, dropout=0.5)
-    # Everything is taken for class 0, as the example that padding repeats truly is: counting it would show.
-    parts.model.get_layer("output").bias.assign([9.0, 0.0, 0.0])
-    before = parts.state()
-    _, expected = Reference(weights(parts)).gradients(tiny_experiment.split().features, tiny_experiment.split().labels)
-    result = parts.steps.evaluate()
-    np.testing.assert_allclose([result["loss"], result["accuracy"]], expected[[0, 2]], rtol=1e-6)
-    assert tiny_experiment.same_bits(parts.state(), before)
-    assert 0 < result["accuracy"] < 1
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_halt_ends_a_chunk_within_a_step(replicas, streamed):
     memory = tiny_experiment.split()
