@@ -5,12 +5,13 @@ from __future__ import annotations
 from . import measures, numerics, schedules
 from .base import GROUPINGS, Constraint
 from .hyperparameters import hyperparameter
+from .intersection.feasibility import check_nonempty
 from .intersection.intersection import Intersection
 from .penalties.elasticnet import ElasticNet
 from .penalties.groupsoft import GroupSoft
 from .penalties.hardthreshold import HardThreshold
 from .penalties.softthreshold import SoftThreshold
-from .sets._matrix import Joint
+from .sets._matrix import MatrixSet
 from .sets.block import Block
 from .sets.box import Box
 from .sets.halfspace import Halfspace
@@ -82,7 +83,6 @@ __all__ = [
     "HardThreshold",
     "Hyperplane",
     "Intersection",
-    "Joint",
     "L1Ball",
     "L1InfBall",
     "L1Sphere",
@@ -90,6 +90,7 @@ __all__ = [
     "L21Ball",
     "LowRank",
     "Mask",
+    "MatrixSet",
     "MaxNorm",
     "MinMaxNorm",
     "NonNeg",
@@ -104,6 +105,7 @@ __all__ = [
     "UnitNorm",
     "UnitSparse",
     "ZeroSum",
+    "check_nonempty",
     "hyperparameter",
     "measures",
     "numerics",

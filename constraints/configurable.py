@@ -12,12 +12,12 @@ from .hyperparameters import check_order, checked, checked_option, is_tensor, pl
 from .layout import checked_axis
 from .schedules import Schedule, Timeline, from_dict
 
-# Begins the entry of a saved set that says what to import; see `Declared.get_config`.
+# Begins the entry of a saved set that says what to import; see `Configurable.get_config`.
 _NEEDS = "run `import "
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Declared(keras.constraints.Constraint):
+class Configurable(keras.constraints.Constraint):
     """A dataclass (frozen, `eq=False` as tensors do not compare) whose fields are made by `hyperparameter` or `option`.
 
     It compares by value, saves and loads with a Keras layer, and any of its hyperparameters may be a schedule.
@@ -45,7 +45,7 @@ class Declared(keras.constraints.Constraint):
             object.__setattr__(self, field.name, checked_option(field, getattr(self, field.name)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Declared) and self._key() == other._key()
+        return isinstance(other, Configurable) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -68,8 +68,8 @@ class Declared(keras.constraints.Constraint):
         Raises:
           ValueError: places are out of order or past the end of the run, or one bound crosses another.
         """
-        changed = {field.name: _resolved(getattr(self, field.name), timeline) for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **changed)
+        given = [field.name for field in dataclasses.fields(self) if field.init]
+        return dataclasses.replace(self, **{name: _resolved(getattr(self, name), timeline) for name in given})
 
     def bounds(self) -> dict[str, Any]:
         """Every hyperparameter's value (number, tensor or Schedule), the primary one first."""
@@ -160,4 +160,4 @@ class Declared(keras.constraints.Constraint):
 def _resolved(value: Any, timeline: Timeline) -> Any:
     if isinstance(value, tuple):
         return tuple(_resolved(one, timeline) for one in value)
-    return value.resolve(timeline) if isinstance(value, (Schedule, Declared)) else value
+    return value.resolve(timeline) if isinstance(value, (Schedule, Configurable)) else value

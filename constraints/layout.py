@@ -14,8 +14,7 @@ import tensorflow as tf
 class Columns:
     """Lays a tensor out as [size, groups], one group a column, and back.
 
-    By default a group is what differs in the last axis only being equal, a unit's fan-in; the layout is then a reshape
-    that copies nothing.
+    By default a group is a unit's fan-in, all axes but the last; the layout is then a reshape that copies nothing.
 
     Attributes:
       shape: shape of the tensor.
@@ -117,15 +116,15 @@ class Matrices(Columns):
         Raises:
           ValueError: the shape is not static, or an axis is out of range or named twice.
         """
-        apart = Columns.of(shape, () if each is None else each).axes
+        each_axes = Columns.of(shape, () if each is None else each).axes
         if axes is None:
-            rest = [axis for axis in range(shape.rank or 0) if axis not in apart]
+            rest = [axis for axis in range(shape.rank or 0) if axis not in each_axes]
             axes = tuple(rest[: max(len(rest) - 1, min(len(rest), 1))])
         within = Columns.of(shape, axes)
-        twice = set(within.axes) & set(apart)
+        twice = set(within.axes) & set(each_axes)
         if twice:
             raise ValueError(f"axis {min(twice)} of weights of shape {tuple(shape)} is in both `axis` and `each`.")
-        return cls(within.shape, within.axes, apart)
+        return cls(within.shape, within.axes, each_axes)
 
     @property
     def units(self) -> int:

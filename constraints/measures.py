@@ -1,4 +1,4 @@
-"""Numbers about weights: what is logged and what is certified."""
+"""Measures of weights for logs: sparsity, norms, distance, and the share of groups on the boundary."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from .. import numerics
 from ..base import Constraint
-from ..sets._affine import Translation
-from ..sets._radial import Rescaling
+from ..sets._affine import SumConstraint
+from ..sets._radial import RadialSet
 from ..sets.box import Box
 from ..sets.halfspace import Halfspace
 from ..sets.l1ball import L1Ball
@@ -20,17 +20,13 @@ from .lagrange import halfway, root, shifted
 
 
 @dataclasses.dataclass(frozen=True)
-class OfNorm:
+class ConeAndNorm:
     """The points of a cone K whose norm is one of a ball, a sphere or a shell around 0.
 
-    The nearest point is the projection onto the cone, scaled: a point t u of the set, u in K of norm 1, has the squared
-    distance ||x||^2 - 2 t <x, u> + t^2 from x. Whatever t, the best u is the one with the largest <x, u> = m; for m > 0
-    the projection onto K is m u, and the best t the one next to m. K need not be convex.
-
-    Where the projection onto K is 0, m is at most 0 and the norm as small as it may be. If that is not 0, u is still
-    needed: without negative weights, where no weight of x is positive, it is that of the largest weight alone, or of
-    all that are 0, equally; else x is orthogonal to K, and u is taken from the projection of the group of ones, or of
-    the first weight alone.
+    The nearest point is the projection onto the cone, scaled to the nearest allowed norm; K need not be convex. Where
+    the projection onto K is 0 but 0 is not allowed, a direction is chosen: without negative weights that of the largest
+    weight alone (or of all that are 0, equally), else the projection of the group of ones, or of the first weight.
+    Proof: docs/math/intersections.md.
 
     Attributes:
       cones: the sets that make K, in an order in which their projections one after the other are that onto K.
@@ -41,46 +37,46 @@ class OfNorm:
     """
 
     cones: tuple[Any, ...]
-    norms: tuple[Rescaling, ...]
+    norms: tuple[RadialSet, ...]
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return self._scaled(self.before(x, dtype), dtype)
 
     def before(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """The point of the cone that is then scaled."""
         return self._directed(x, self._onto_cone(x, dtype), dtype)
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         points = [x]
-        for part in self.cones:
-            points.append(part.project(points[-1], dtype))
+        for member in self.cones:
+            points.append(member._project(points[-1], dtype))
         still = tf.equal(numerics.l2(points[-1], dtype), 0.0) & (self._least(x.shape[0]) > 0.0)
         points[-1] = self._directed(x, points[-1], dtype)
-        for part in self.norms:
-            points.append(part.project(points[-1], dtype))
+        for member in self.norms:
+            points.append(member._project(points[-1], dtype))
         flowing = upstream
-        for part, point in zip(reversed((*self.cones, *self.norms)), reversed(points[:-1]), strict=True):
-            flowing = part.pullback(point, flowing, dtype)
+        for member, point in zip(reversed((*self.cones, *self.norms)), reversed(points[:-1]), strict=True):
+            flowing = member._vjp(point, flowing, dtype)
         return tf.where(still, tf.zeros_like(flowing), flowing)
 
     def _scaled(self, point: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        for part in self.norms:
-            point = part.project(point, dtype)
+        for member in self.norms:
+            point = member._project(point, dtype)
         return point
 
     def _onto_cone(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        for part in self.cones:
-            x = part.project(x, dtype)
+        for member in self.cones:
+            x = member._project(x, dtype)
         return x
 
     def _least(self, size: int) -> tf.Tensor:
-        return tf.reduce_max(tf.stack([part.origin(size) for part in self.norms]))
+        return tf.reduce_max(tf.stack([member.origin(size) for member in self.norms]))
 
     def _directed(self, x: tf.Tensor, point: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        if all(part.convex for part in self.norms) or not x.shape[0]:
+        if all(member.convex for member in self.norms) or not x.shape[0]:
             return point
         first = tf.one_hot(tf.zeros([x.shape[1]], tf.int64), x.shape[0], axis=0, dtype=x.dtype)
-        if any(isinstance(part, NonNeg) for part in self.cones):
+        if any(isinstance(member, NonNeg) for member in self.cones):
             alone = tf.one_hot(tf.argmax(x, axis=0), x.shape[0], axis=0, dtype=x.dtype)
             zeros = tf.cast(tf.equal(x, 0.0), x.dtype)
             tried = [tf.where(tf.equal(tf.reduce_max(x, axis=0), 0.0), zeros, alone), first]
@@ -95,14 +91,11 @@ class OfNorm:
 
 
 @dataclasses.dataclass(frozen=True)
-class IntervalSum:
+class BoxAndSum:
     """Weights from a to b that sum to a total, or to at most that.
 
-    The nearest point of x is `clip(x - t, a, b)`, t the multiplier of the sum: the function that is minimized is a sum
-    over weights once that is added. Their sum never grows with t, and is affine between the 2 n values of t at which a
-    weight meets a bound; t is found by Newton's method from piece to piece, and exact on the last.
-
-    The derivative takes the mean off what flows back to weights strictly between a and b, and stops the rest.
+    The nearest point is `clip(x - t, a, b)`, where t is the multiplier of the sum, found by Newton's method. The
+    derivative subtracts the mean over weights strictly between a and b, and is 0 for the others.
 
     Attributes:
       intervals: sets of an interval for each weight; the simplex counts as one.
@@ -114,12 +107,12 @@ class IntervalSum:
     """
 
     intervals: tuple[Constraint, ...]
-    plane: Translation | Simplex
+    plane: SumConstraint | Simplex
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return self._solved(x, dtype)[0]
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         p, moved, low, high = self._solved(x, dtype)
         binds = moved if isinstance(self.plane, Halfspace) else tf.ones_like(moved)
         free = tf.cast((p > low) & (p < high), x.dtype)
@@ -133,12 +126,11 @@ class IntervalSum:
 
 
 @dataclasses.dataclass(frozen=True)
-class IntervalL1:
+class BoxAndL1Ball:
     """Weights from a to b whose magnitudes sum to at most c.
 
-    The nearest point clips what the soft threshold leaves, `clip(sign(x) max(|x| - t, 0), a, b)`, as both act on each
-    weight alone once the sum's multiplier t is known. So it is, up to signs, a point of `IntervalSum`: magnitudes from
-    0 to b or to -a, whichever is on the weight's side; if 0 is not between a and b, all weights have one sign.
+    The nearest point is `clip(sign(x) max(|x| - t, 0), a, b)`. Up to signs it is a point of `BoxAndSum`, with
+    magnitudes from 0 to b or to -a; if 0 is not between a and b, all weights have one sign.
 
     Attributes:
       intervals: sets of an interval for each weight.
@@ -148,10 +140,10 @@ class IntervalL1:
     intervals: tuple[Constraint, ...]
     ball: L1Ball
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return self._solved(x, dtype)[0]
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         _, sign, moved, free = self._solved(x, dtype)
         flowing = sign * upstream
         return sign * free * (flowing - tf.where(moved, mean_over(free, flowing), 0.0))
@@ -171,11 +163,11 @@ class IntervalL1:
 def limits(intervals: tuple[Constraint, ...], dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
     """The smallest and the largest weight that all of several sets allow: float64 scalars, maybe inf."""
     low, high = tf.constant(-float("inf"), tf.float64), tf.constant(float("inf"), tf.float64)
-    for part in intervals:
-        if isinstance(part, Box):
-            least, most = part.representable(dtype)
+    for member in intervals:
+        if isinstance(member, Box):
+            least, most = member.representable(dtype)
             low, high = tf.maximum(low, tf.cast(least, low.dtype)), tf.minimum(high, tf.cast(most, low.dtype))
-        elif isinstance(part, (NonNeg, Simplex)):
+        elif isinstance(member, (NonNeg, Simplex)):
             low = tf.maximum(low, 0.0)
     return low, high
 
@@ -220,7 +212,7 @@ def _level(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor, total: tf.Tensor, want
         y = x - t
         p = tf.clip_by_value(y, low, high)
         lack = total - tf.reduce_sum(p, axis=0)
-        # The function bends where a weight meets a bound, and only what lies ahead tells its slope.
+        # The function bends where a weight meets a bound. The piece ahead gives the slope.
         rising = lack < 0.0
         free = tf.where(rising, (y > low) & (y <= high), (y >= low) & (y < high))
         count = tf.reduce_sum(tf.cast(free, tf.float64), axis=0)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from .. import numerics
-from .per_unit import Stage, apart, together
+from .per_unit import Stage, broadcast_over_groups, flatten_groups
 
 Map = Callable[[tf.Tensor], tf.Tensor]
 
@@ -38,19 +38,13 @@ class Found(NamedTuple):
 class Dykstra:
     """The nearest point of the intersection of convex sets, each given by its own projection.
 
-    A cycle projects onto one set after the other, each time from the point less what that set's projection took off in
-    the cycle before; without this correction a cycle would end in the intersection, but not at its nearest point. It
-    converges to the nearest point, for sets bounded by planes at a geometric rate in the end.
+    A cycle projects onto one set after the other, each time from the point less the correction, which is what that
+    set's projection took off in the cycle before. A group is done when a cycle changed its corrections by at most
+    `accuracy`, relative to the group: points may stand still for many cycles, corrections do not. The distance that is
+    left is then taken off by projecting onto one set after the other.
 
-    A group is done when a cycle changed the corrections by no more than `accuracy`, relative to the group: the points
-    may stand still for many cycles before they move on, the corrections do not. Groups that are done move no more.
-    What distance from the sets is left then is taken off by projecting onto one after the other.
-
-    The derivative of the projection at x solves the same problem among the sets' own derivatives J_i, taken where the
-    last cycle applied them: p = P_i(p + q_i) and sum q_i = x - p give dp = J_i (dp + dq_i) and sum dq_i = dx - dp,
-    whose solution is what the iteration converges to with J_i in place of P_i. It is symmetric, as the derivative of
-    a projection onto a convex set is the second derivative of a function, so it is its own transpose. It exists where
-    each set's does and the sets' normals at p are independent.
+    The derivative solves the same problem among the sets' own derivatives, taken where the last cycle applied them; see
+    docs/math/dykstra.md. It exists where each set's does and the sets' normals are independent.
 
     Attributes:
       stages: the sets.
@@ -68,7 +62,7 @@ class Dykstra:
     accuracy: float
     max_iterations: int
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return self.solve(x).point
 
     def solve(self, x: tf.Tensor) -> Found:
@@ -80,16 +74,16 @@ class Dykstra:
         found = self._iterate(self._maps(), x)
         return found._replace(point=self.approached(found.point))
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         inner = self.solve(x).inner
         derivatives = [
-            lambda v, stage=stage, y=y: stage.pullback(y, v, tf.float64)
+            lambda v, stage=stage, y=y: stage._vjp(y, v, tf.float64)
             for stage, y in zip(self.stages, inner, strict=True)
         ]
         return self._iterate(derivatives, upstream).point
 
     def _iterate(self, maps: Sequence[Map], x: tf.Tensor) -> Found:
-        size = numerics.l2(together(x), tf.float64)
+        size = numerics.l2(flatten_groups(x), tf.float64)
 
         def cycle(
             z: tf.Tensor, taken: list[tf.Tensor], inner: list[tf.Tensor], moving: tf.Tensor, count: tf.Tensor
@@ -98,14 +92,14 @@ class Dykstra:
             change = tf.zeros_like(size)
             for apply, before, last in zip(maps, taken, inner, strict=True):
                 y = here + before
-                there = apply(y)
+                after = apply(y)
                 # The change of the correction: y less where it led, less the correction before.
-                change += numerics.l2(together(here - there), tf.float64)
-                new_taken.append(tf.where(apart(moving, x), y - there, before))
-                new_inner.append(tf.where(apart(moving, x), y, last))
-                here = there
-            z = tf.where(apart(moving, x), here, z)
-            scale = tf.maximum(size, numerics.l2(together(z), tf.float64))
+                change += numerics.l2(flatten_groups(here - after), tf.float64)
+                new_taken.append(tf.where(broadcast_over_groups(moving, x), y - after, before))
+                new_inner.append(tf.where(broadcast_over_groups(moving, x), y, last))
+                here = after
+            z = tf.where(broadcast_over_groups(moving, x), here, z)
+            scale = tf.maximum(size, numerics.l2(flatten_groups(z), tf.float64))
             return z, new_taken, new_inner, moving & (change > self.accuracy * scale), count + 1
 
         start = (
@@ -128,11 +122,11 @@ class Dykstra:
             here = z
             for apply in maps:
                 here = apply(here)
-            moved = numerics.l2(together(here - z), tf.float64)
-            far = moved > _EXACT * numerics.l2(together(z), tf.float64)
-            return tf.where(apart(moving, z), here, z), moving & far, count + 1
+            moved = numerics.l2(flatten_groups(here - z), tf.float64)
+            far = moved > _EXACT * numerics.l2(flatten_groups(z), tf.float64)
+            return tf.where(broadcast_over_groups(moving, z), here, z), moving & far, count + 1
 
-        start = z, tf.ones([together(z).shape[1]], tf.bool), tf.constant(0)
+        start = z, tf.ones([flatten_groups(z).shape[1]], tf.bool), tf.constant(0)
         return _repeated(lambda _, moving, count: tf.reduce_any(moving) & (count < self.max_iterations), cycle, start)[
             0
         ]
@@ -156,4 +150,4 @@ def _repeated(going: Callable[..., tf.Tensor], cycle: Callable[..., tuple], stat
 
 
 def _projected(stage: Stage, x: tf.Tensor) -> tf.Tensor:
-    return stage.project(x, tf.float64)
+    return stage._project(x, tf.float64)

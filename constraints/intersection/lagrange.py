@@ -1,4 +1,4 @@
-"""Sets met with a ball or a sum: the nearest point is that of one set alone, at a place that one number decides."""
+"""Intersections with a ball or a sum by a Lagrange multiplier, found by Newton's method in a bracket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from .. import numerics
-from ..sets._affine import Translation
+from ..sets._affine import SumConstraint
 from ..sets.halfspace import Halfspace
 from ..sets.maxnorm import MaxNorm
 from .per_unit import Stage
@@ -25,9 +25,9 @@ def root(
     wanted: tf.Tensor,
     middle: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """Where functions that never fall are zero, by steps of Newton's method kept between two bounds.
+    """Roots of non-decreasing functions by Newton's method in a bracket.
 
-    The bounds are tried first: one beyond which there is no zero is the answer then.
+    Evaluates both ends of the bracket first. If the root lies outside, the nearer end is returned.
 
     Args:
       evaluate: points -> the functions' values, the steps that Newton's method takes (NaN or inf: none), and how close
@@ -48,8 +48,7 @@ def root(
         done |= tf.where(value > 0.0, tf.equal(count, 0), tf.equal(count, 1))
         low, high = tf.where(value <= 0.0, at, low), tf.where(value >= 0.0, at, high)
         newton, between = at + step, middle(low, high)
-        # A step may go back and forth between two pieces of the function, or be lost next to a large number; halving
-        # ends that.
+        # Newton's method may cycle between two pieces of the function, or stall beside a large number; halve then.
         inside = (newton >= low) & (newton <= high) & tf.not_equal(newton, at) & (count % 4 < 3)
         done |= ~inside & (tf.equal(between, low) | tf.equal(between, high)) & (count > 1)
         better = tf.where(inside, newton, between)
@@ -67,8 +66,7 @@ def root(
 
 
 def shifted(x: tf.Tensor, level: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Takes a number off each column, in two rounds: next to weights that are large, it has not the digits that what
-    is left of them needs.
+    """Subtracts a number from each column, in two rounds, because one number beside large weights lacks digits.
 
     Args:
       x: float64 [size, groups].
@@ -97,16 +95,13 @@ def _by_magnitude(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class InBall:
+class BallMultiplier:
     """The points of a convex set in the ball of radius c.
 
-    The nearest point is P(s x), P the set's own projection, with the largest s in [0, 1] for which it is in the ball:
-    minimizing ||p - x||^2 / 2 + m ||p||^2 / 2 over the set gives P(x / (1 + m)), m >= 0 is the multiplier of the ball,
-    and ||P(x / (1 + m))|| never grows with m. Where P is affine between bends, ||P(s x)||^2 is a quadratic, and its
-    zero less c^2 is the step of Newton's method here; it ends after a few. With c below ||P(0)|| nothing meets, and
-    P(0) is returned.
-
-    With J the derivative of P at s x, that of the whole is s [J - (J x)(J p)^T / (p^T J x)].
+    The nearest point is P(s x), P the set's own projection, with the largest s in [0, 1] for which it is in the ball;
+    s = 1 / (1 + m), m the multiplier of the ball. Where P is affine between bends, ||P(s x)||^2 is a quadratic, whose
+    root is the Newton step. If the sets do not intersect, P(0) is returned. With J the derivative of P at s x, that of
+    the whole is s [J - (J x)(J p)^T / (p^T J x)]. Proof: docs/math/intersections.md.
 
     Attributes:
       stage: the set.
@@ -119,14 +114,14 @@ class InBall:
     stage: Stage
     ball: MaxNorm
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return self.stage.project(self._factor(x, dtype)[0] * x, dtype)
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return self.stage._project(self._factor(x, dtype)[0] * x, dtype)
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         factor, outside = self._factor(x, dtype)
         y = factor * x
-        p = self.stage.project(y, dtype)
-        flowing, radial = (self.stage.pullback(y, v, dtype) for v in (upstream, p))
+        p = self.stage._project(y, dtype)
+        flowing, radial = (self.stage._vjp(y, v, dtype) for v in (upstream, p))
         along = tf.math.divide_no_nan(tf.reduce_sum(x * flowing, axis=0), tf.reduce_sum(x * radial, axis=0))
         return tf.where(outside, factor * (flowing - along * radial), flowing)
 
@@ -140,7 +135,7 @@ class InBall:
         # In units of the bound, so that no square overflows.
         def evaluate(length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             y = (length * bound) * unit
-            p, forward = self.stage.project(y, dtype) / bound, self.stage.pullback(y, unit, dtype)
+            p, forward = self.stage._project(y, dtype) / bound, self.stage._vjp(y, unit, dtype)
             speed, along = tf.reduce_sum(tf.square(forward), axis=0), tf.reduce_sum(p * forward, axis=0)
             reached = numerics.l2(p, tf.float64)
             excess = (reached - 1.0) * (reached + 1.0)
@@ -155,14 +150,12 @@ class InBall:
 
 
 @dataclasses.dataclass(frozen=True)
-class WithSum:
+class SumMultiplier:
     """The points of a bounded convex set whose sum is a total, or at most that.
 
-    The nearest point is P(x - t), P the set's own projection, where t makes it sum to the total (or t = 0, where less
-    is allowed): t is the multiplier of the sum, and sum P(x - t) never grows with t. Where P is affine between bends,
-    each step of Newton's method is exact once t is between the right ones.
-
-    With J the derivative of P at x - t, that of the whole is J - (J 1)(J 1)^T / (1^T J 1).
+    The nearest point is P(x - t), P the set's own projection, where the multiplier t makes it sum to the total (or
+    t = 0, where less is allowed). With J the derivative of P at x - t, that of the whole is
+    J - (J 1)(J 1)^T / (1^T J 1). Proof: docs/math/intersections.md.
 
     Attributes:
       stage: the set.
@@ -174,15 +167,15 @@ class WithSum:
     """
 
     stage: Stage
-    plane: Translation
+    plane: SumConstraint
     reach: Callable[[tf.DType], tf.Tensor]
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return self.stage.project(self._shifted(x, dtype)[0], dtype)
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return self.stage._project(self._shifted(x, dtype)[0], dtype)
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         y, taken = self._shifted(x, dtype)
-        flowing, level = (self.stage.pullback(y, v, dtype) for v in (upstream, tf.ones_like(x)))
+        flowing, level = (self.stage._vjp(y, v, dtype) for v in (upstream, tf.ones_like(x)))
         along = tf.math.divide_no_nan(tf.reduce_sum(flowing, axis=0), tf.reduce_sum(level, axis=0))
         # A plane binds where it was met already, too.
         binds = taken > 0.0 if isinstance(self.plane, Halfspace) else tf.ones_like(taken, tf.bool)
@@ -194,8 +187,8 @@ class WithSum:
 
         def level(z: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
             def evaluate(t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-                p = self.stage.project(z - t, dtype)
-                slope = tf.reduce_sum(self.stage.pullback(z - t, tf.ones_like(z), dtype), axis=0)
+                p = self.stage._project(z - t, dtype)
+                slope = tf.reduce_sum(self.stage._vjp(z - t, tf.ones_like(z), dtype), axis=0)
                 lack = total - tf.reduce_sum(p, axis=0)
                 return lack, -lack / slope, numerics.slack(x.shape[0]) / 16.0 * numerics.l1(p)
 

@@ -1,9 +1,10 @@
 """Numbers: floating-point bits and rounding, norms, compiled passes; nothing here knows a set."""
 
+# ruff: noqa: F401
+
 from .floats import (
     away_from_zero,
     below_zero,
-    either,
     epsilon,
     in_order,
     magnitude_bits,
@@ -15,9 +16,7 @@ from .floats import (
     stored_bits,
     toward_zero,
     with_sign,
-    without_flushing,
     without_subnormals,
-    zeros_of,
 )
 from .norms import (
     column_sums,
@@ -28,42 +27,10 @@ from .norms import (
     l2_estimate,
 )
 from .xla import (
-    FEW,
-    MANY,
-    few,
+    LARGE_SIZE,
+    SMALL_SIZE,
     in_xla,
-    many,
-    rarely,
+    is_large,
+    is_small,
+    outlined,
 )
-
-__all__ = [
-    "FEW",
-    "MANY",
-    "away_from_zero",
-    "below_zero",
-    "column_sums",
-    "either",
-    "epsilon",
-    "factor_for_product",
-    "few",
-    "finite_groups",
-    "in_order",
-    "in_xla",
-    "l1",
-    "l2",
-    "l2_estimate",
-    "magnitude_bits",
-    "many",
-    "nearest",
-    "negative",
-    "nonzero",
-    "quantum",
-    "rarely",
-    "slack",
-    "stored_bits",
-    "toward_zero",
-    "with_sign",
-    "without_flushing",
-    "without_subnormals",
-    "zeros_of",
-]

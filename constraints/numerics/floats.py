@@ -11,7 +11,7 @@ _INTEGERS = {tf.float16: tf.int16, tf.bfloat16: tf.int16, tf.float32: tf.int32, 
 _STORED_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
 
 
-# Weights that are exact but for the last bits of float64 ([6, 0] scaled to [2 - 2^-52, 0]) must not lose a float32 ulp.
+# Weights that are exact up to the last bits of float64 ([6, 0] scaled to [2 - 2^-52, 0]) must not lose a float32 ulp.
 _NUDGE_ULPS = 16
 
 
@@ -39,16 +39,7 @@ def slack(size: int) -> float:
 
 
 def magnitude_bits(w: tf.Tensor) -> tf.Tensor:
-    """Magnitudes as integers in the same order.
-
-    Subnormals are above zero here, which comparisons of floats cannot promise.
-
-    Args:
-      w: floats, any shape.
-
-    Returns:
-      int16, int32 or int64, the shape of `w`; 0 for both zeros.
-    """
+    """Magnitudes as integers in the same order, 0 for both zeros alone: floats, any shape -> int16, int32 or int64."""
     integer = _INTEGERS[w.dtype]
     return tf.bitwise.bitwise_and(tf.bitcast(w, integer), tf.constant(integer.max, integer))
 
@@ -64,94 +55,32 @@ def nonzero(w: tf.Tensor) -> tf.Tensor:
 
 
 def below_zero(w: tf.Tensor) -> tf.Tensor:
-    """Whether a weight is below 0, be it a subnormal: bool, the shape of `w`; -0.0 and NaN are not.
-
-    Without a comparison of a magnitude's bits with 0, see `zeros_of`.
-    """
+    """Whether a weight is below 0, even a subnormal one: bool, the shape of `w`; -0.0 and NaN are not."""
+    # Do not compare a magnitude's bits with 0: LLVM compares floats instead, which takes subnormals for 0.
     bits = tf.bitcast(w, _INTEGERS[w.dtype])
     # As integers, -0.0 is the least, and negative NaN lie above -inf.
     return (bits > _INTEGERS[w.dtype].min) & (bits <= tf.bitcast(tf.constant(-math.inf, w.dtype), bits.dtype))
 
 
 def in_order(w: tf.Tensor) -> tf.Tensor:
-    """Floats as integers in the same order, subnormals too; both zeros are 0, and NaN means nothing.
-
-    Args:
-      w: floats, any shape.
-
-    Returns:
-      int16, int32 or int64, the shape of `w`.
-    """
+    """Floats as integers in the same order: any shape -> the same; both zeros are 0, and NaN means nothing."""
     bits = magnitude_bits(w)
     return tf.where(negative(w), -bits, bits)
 
 
-def without_subnormals(w: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-    """Sets the chosen weights to 0 if they are subnormal, which comparisons of floats do not see.
-
-    Args:
-      w: floats [size, groups].
-      chosen: bool [size, groups] or [groups].
-
-    Returns:
-      The shape and type of `w`.
-    """
-    bits = magnitude_bits(w)
-    return tf.where(chosen & (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
-
-
-def without_flushing(w: tf.Tensor) -> tf.Tensor:
-    """Weights in float64, subnormals as the smallest normal number of their sign rather than flushed to zero.
-
-    A formula then tells whether it would move them.
-
-    Args:
-      w: floats, any shape.
-
-    Returns:
-      float64, the shape of `w`.
-    """
-    x = tf.cast(w, tf.float64)
+def without_subnormals(w: tf.Tensor) -> tf.Tensor:
+    """Sets subnormal weights to 0, except those of float16, which TensorFlow keeps: floats, any shape -> the same."""
     if w.dtype == tf.float16:
-        return x  # Its subnormals are never flushed.
-    bits, smallest = magnitude_bits(w), tf.constant(quantum(w.dtype), tf.float64)
-    subnormal = (bits > 0) & (bits < 1 << _STORED_BITS[w.dtype])
-    return tf.where(subnormal, tf.where(negative(w), -smallest, smallest), x)
-
-
-def zeros_of(w: tf.Tensor) -> tf.Tensor:
-    """-0.0 where a weight is that, 0.0 elsewhere, so that dropping what is zero already changes nothing.
-
-    Without a comparison of bits with 0: LLVM makes one of floats of it, which takes subnormals for 0.
-    """
-    bits = tf.bitcast(w, _INTEGERS[w.dtype])
-    sign = tf.constant(_INTEGERS[w.dtype].min, _INTEGERS[w.dtype])
-    # Less one, the magnitude 0 alone has its sign bit set.
-    alone = tf.bitwise.bitwise_and(magnitude_bits(w) - 1, sign)
-    return tf.bitcast(tf.bitwise.bitwise_and(bits, alone), w.dtype)
-
-
-def either(chosen: tf.Tensor, w: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """`tf.where` that keeps every bit: XLA selects between bfloat16 in float32, and flushes subnormals on the way back.
-
-    Args:
-      chosen: bool, the shape of `w`.
-      w: floats, any shape.
-      other: shape and type of `w`.
-
-    Returns:
-      Shape and type of `w`, which it is where chosen.
-    """
-    if w.dtype != tf.bfloat16:
-        return tf.where(chosen, w, other)
-    return tf.bitcast(tf.where(chosen, tf.bitcast(w, tf.int16), tf.bitcast(other, tf.int16)), w.dtype)
+        return w
+    bits = magnitude_bits(w)
+    return tf.where((bits > 0) & (bits < 1 << _STORED_BITS[w.dtype]), tf.zeros_like(w), w)
 
 
 def nearest(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Rounds float64 to the nearest number of the type, halves to even.
 
-    Once: a cast to a type narrower than float32 goes by way of that, and what lies just beside a half of the narrow
-    type is rounded onto the half first. So float32 is given a last bit that says what it lacks.
+    Only once: TensorFlow casts to narrower types by way of float32, which may round a number onto a half of the narrow
+    type. So the last bit of float32 is set where a remainder is lost.
     """
     if dtype in (tf.float32, tf.float64):
         return tf.cast(x, dtype)

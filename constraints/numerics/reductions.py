@@ -1,8 +1,8 @@
-"""Passes over large tensors, compiled by XLA: they read each weight once, in float64, and keep nothing but sums.
+"""Passes over large tensors, compiled by XLA: they read each weight once, in float64, and keep only sums.
 
-TensorFlow's kernels write every intermediate result to memory, which for millions of weights is all their cost. XLA
-makes one loop of a formula; here it also keeps the sums in the cache. Its loops run on one core, so the largest tensors
-are gone through in parts, which TensorFlow runs side by side.
+TensorFlow's kernels write every intermediate result to memory, which dominates for millions of weights. XLA makes one
+loop of a formula and keeps the sums in the cache. Its loops run on one core, so the largest tensors are cut into
+shards, which TensorFlow runs side by side.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ _LANES = 2048
 _WIDE = 1 << 16
 # Rows that one count may go through: two of them share 32 bits.
 _COUNTED = 1 << 15
-# Weights from which parts pay, and into how many a pass is cut: not as many as there are cores, as sums would round
-# differently on another machine.
+# Weights from which shards pay, and the number of shards. It does not follow the number of cores, because sums would
+# round differently on another machine.
 _SEVERAL, _PARTS = 1 << 20, 4
 
 
 def compiled(function: Callable) -> Callable:
-    """Compiles with XLA what is applied to large tensors, whatever the function around it."""
+    """Compiles a function of large tensors with XLA, whether or not the function around it is compiled."""
     return tf.function(function, autograph=False, jit_compile=True)
 
 
-def in_parts(w: tf.Tensor) -> bool:
-    """Whether a pass over a tensor is cut into parts: in a graph, and where XLA does not compile all around it."""
+def is_sharded(w: tf.Tensor) -> bool:
+    """Whether a pass over a tensor is cut into shards: in a graph that XLA does not compile as a whole."""
     if tf.executing_eagerly() or numerics.in_xla():
         return False
     size, groups = w.shape
     return size * groups >= _SEVERAL and size >= 2 * _PARTS and groups <= _WIDE
 
 
-def whole_or_parts(function: Callable) -> Callable:
-    """Compiles a function of a tensor, unless its passes are cut into parts, each of which is compiled by itself."""
+def jit_or_sharded(function: Callable) -> Callable:
+    """Compiles a function of a tensor, unless its passes are cut into shards, each of which is compiled by itself."""
     whole = compiled(function)
 
     @functools.wraps(function)
     def call(w: tf.Tensor, *arguments: Any) -> Any:
-        return (function if in_parts(w) else whole)(w, *arguments)
+        return (function if is_sharded(w) else whole)(w, *arguments)
 
     return call
 
 
-def between_passes(function: Callable) -> Callable:
-    """What is computed between two passes in parts: one compiled operation, as dozens of small ones take their time."""
+def jit_glue(function: Callable) -> Callable:
+    """Compiles what runs between two sharded passes into one operation, because dozens of small ones cost time."""
     return function if tf.executing_eagerly() or numerics.in_xla() else compiled(function)
 
 
 def column_totals(terms: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Makes a pass that sums and counts each column, for functions made by `compiled` or `whole_or_parts`.
+    """Makes a pass that sums and counts each column, for functions made by `compiled` or `jit_or_sharded`.
 
     A pass that is called at several places is best made once, as it is then compiled once.
 
@@ -75,7 +75,7 @@ def column_totals(terms: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., 
     parts = [compiled(functools.partial(part, number)) for number in range(_PARTS)]
 
     def totals(w: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        if not in_parts(w):
+        if not is_sharded(w):
             return _totals(w, lambda rows: terms(rows, *others), 0, w.shape[0])
         return tuple(tf.add_n(sums) for sums in zip(*(part(w, *others) for part in parts), strict=True))
 
@@ -98,7 +98,7 @@ def _totals(
     kinds = [term.dtype for term in terms(w[:1])]
 
     def add(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # Cut out of the whole tensor, as any part of it that outlives a step would be a copy.
+        # Cut the block out of the whole tensor, because a slice that outlives a step would be a copy.
         block = _packed(terms(tf.slice(w, [first + step * rows, 0], [rows, groups])))
         return step + 1, *(total + term for total, term in zip(sums, block, strict=True))
 
@@ -128,7 +128,7 @@ def _unpacked(sums: tuple[tf.Tensor, ...], kinds: list[tf.DType]) -> list[tf.Ten
     return [next(each[kind == tf.bool]) for kind in kinds]
 
 
-def some_rows(w: tf.Tensor) -> tf.Tensor:
+def sample_rows(w: tf.Tensor) -> tf.Tensor:
     """Rows from all over a tensor, a small share of them where there are many: [size, groups] -> [fewer, groups]."""
     size, groups = w.shape
     wanted = max(1024, size // 64, 16384 // max(groups, 1))
@@ -140,7 +140,7 @@ def some_rows(w: tf.Tensor) -> tf.Tensor:
 _squares = column_totals(lambda rows: (tf.square(tf.cast(rows, tf.float64)),))
 
 
-@whole_or_parts
+@jit_or_sharded
 def squares(w: tf.Tensor) -> tf.Tensor:
     """Sum of squares of each column: float32 [size, groups] -> float64 [groups]."""
     return _squares(w)[0]

@@ -26,7 +26,7 @@ def onto_simplex(x: tf.Tensor, total: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor
     return tf.maximum(z - below_largest(z, total, wanted), 0.0)
 
 
-def pulled_back(upstream: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
+def simplex_vjp(upstream: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
     """The derivative of projecting onto the face with a given support and signs: less the mean along the signs.
 
     Args:
@@ -40,12 +40,18 @@ def pulled_back(upstream: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
     return tf.abs(signs) * upstream - signs * along
 
 
-def rounding(size: int, total: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """How far a sum of magnitudes may lie from `total` once each of `size` weights was rounded to the type.
+def sums_to(sums: tf.Tensor, size: int, total: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Whether sums of `size` magnitudes are `total` to within the rounding of each to the type: bool [groups].
 
-    A group within it counts as on the simplex or sphere; without it a projected group could be found outside again.
+    Without this room a projected group could be found outside again.
     """
-    return (numerics.epsilon(dtype) + numerics.slack(size)) * total + numerics.quantum(dtype) * size
+    room = (numerics.epsilon(dtype) + numerics.slack(size)) * total + numerics.quantum(dtype) * size
+    return tf.abs(sums - total) <= room
+
+
+def near_simplex(x: tf.Tensor, total: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Whether each column is on the simplex to within the type's rounding: float64 [size, groups] -> bool [groups]."""
+    return sums_to(tf.reduce_sum(x, axis=0), x.shape[0], total, dtype) & ~(tf.reduce_min(x, axis=0) < 0.0)
 
 
 def below_largest(z: tf.Tensor, bound: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:

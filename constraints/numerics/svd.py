@@ -8,15 +8,14 @@ from .. import numerics
 
 # Sweeps of Jacobi's method; it converges quadratically, after six to ten for any size that is met.
 _MAX_SWEEPS = 30
-# Exponents of two that a matrix may be divided by, so that the reciprocal is a normal number too.
+# Powers of two that a matrix may be divided by, so that the reciprocal is a normal number too.
 _UNITS = 2.0**-1000, 2.0**1000
 
 
 def unit_of(x: tf.Tensor) -> tf.Tensor:
     """What each matrix is divided by so that no power of its entries overflows or vanishes, which rounds nothing.
 
-    A power of two near the largest magnitude, with the sign of its first entry, so that a matrix and its negative are
-    one and the same from there on.
+    A power of two near the largest magnitude, with the sign of its first entry, so that W and -W give the same matrix.
 
     Args:
       x: float64 [groups, size, units], finite, at least one entry a matrix.
@@ -34,9 +33,8 @@ def unit_of(x: tf.Tensor) -> tf.Tensor:
 def svd(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """x = u diag(s) v^T for each matrix.
 
-    Outside XLA this is TensorFlow's kernel, O(size units^2). XLA's own misses float64 by seven digits and takes a
-    minute for 256 columns; there it is one-sided Jacobi: pairs of columns are turned until all are orthogonal, half of
-    the columns at a time, O(size units^2) a sweep.
+    Outside XLA this is TensorFlow's kernel. XLA's own misses float64 by seven digits, so there it is one-sided Jacobi,
+    half of the columns at a time, O(size units^2) a sweep.
 
     Args:
       x: float64 [groups, size, units], finite, size >= units >= 1, its largest magnitude near 1.

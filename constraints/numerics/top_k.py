@@ -1,4 +1,4 @@
-"""The largest of many, by their bits: what sets of a share of zeros have in common."""
+"""The k largest magnitudes of each column, by their bits."""
 
 from __future__ import annotations
 
@@ -11,73 +11,71 @@ _STORED, _BIAS = 52, 1023
 
 # Squares become integers below 2^(_SQUARE_BITS + 2), which are summed in halves of _HALF bits and the rest.
 _SQUARE_BITS, _HALF = 60, 31
-# Weights so much smaller than their sum's largest that their squares are 0 in as many bits.
+# Exponents this far below the largest weight's, whose squares are 0 in that many bits.
 _FAR = 1000
 
 
-def kept(sparsity: tf.Tensor, size: int) -> tf.Tensor:
+def num_nonzeros(sparsity: tf.Tensor, size: int) -> tf.Tensor:
     """How many of `size` weights, units or blocks a sparsity leaves: size - round(sparsity size), int32."""
     return tf.cast(size - tf.round(sparsity * size), tf.int32)
 
 
-def largest(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """Marks the `kept` largest entries of each column, the first of equal ones.
+def top_k_mask(bits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """Marks the `k` largest entries of each column, the first of equal ones.
 
     Args:
       bits: integers [size, groups].
-      kept: int32 scalar, at most size.
+      k: int32 scalar, at most size.
 
     Returns:
       bool [size, groups].
     """
-    threshold = _kth_by_bisection(bits, kept) if numerics.in_xla() else kth(bits, kept)
+    threshold = _kth_by_bisection(bits, k) if numerics.in_xla() else kth(bits, k)
     count = tf.reduce_sum(tf.cast(bits >= threshold, tf.int32), axis=0)
 
     def first_of_equals() -> tf.Tensor:
         above, equal = bits > threshold, tf.equal(bits, threshold)
-        room = kept - tf.reduce_sum(tf.cast(above, tf.int32), axis=0)
+        room = k - tf.reduce_sum(tf.cast(above, tf.int32), axis=0)
         return above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=0) <= room))
 
-    return tf.cond(tf.reduce_any(count != kept), first_of_equals, lambda: bits >= threshold)
+    return tf.cond(tf.reduce_any(count != k), first_of_equals, lambda: bits >= threshold)
 
 
-def turned(x: tf.Tensor) -> tf.Tensor:
-    """The transpose of a matrix; of a single row or column by a reshape, as oneDNN complains of integers and truths."""
+def transposed(x: tf.Tensor) -> tf.Tensor:
+    """The transpose of a matrix; of a single row or column by a reshape, as oneDNN warns about integers and bools."""
     return tf.reshape(x, x.shape[::-1]) if 1 in x.shape else tf.transpose(x)
 
 
-def kth(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """The `kept`-th largest entry of each column [groups], by a kernel that XLA lacks."""
+def kth(bits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """The `k`-th largest entry of each column [groups], by a kernel that XLA lacks."""
     if 0 in bits.shape:
         return tf.zeros([bits.shape[1]], bits.dtype)
-    return tf.raw_ops.NthElement(input=turned(bits), n=tf.maximum(kept - 1, 0), reverse=True)
+    return tf.raw_ops.NthElement(input=transposed(bits), n=tf.maximum(k - 1, 0), reverse=True)
 
 
-def _kth_by_bisection(bits: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+def _kth_by_bisection(bits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     """The same, or any number that as many entries reach: settles one bit a pass."""
 
     def refine(bit: tf.Tensor, threshold: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         higher = tf.reduce_sum(tf.cast(bits >= threshold + bit, tf.int32), axis=0)
-        enough = higher >= kept
+        enough = higher >= k
         return bit // 2, tf.where(enough, threshold + bit, threshold), tf.where(enough, higher, count)
 
     positive = tf.reduce_sum(tf.cast(bits >= 0, tf.int32), axis=0)
-    enough = positive >= kept
+    enough = positive >= k
     start = (
         tf.constant(1 << (8 * bits.dtype.size - 2), bits.dtype),
         tf.where(enough, tf.zeros([], bits.dtype), bits.dtype.min),
         tf.where(enough, positive, bits.shape[0]),
     )
-    return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != kept), refine, start)[1]
+    return tf.while_loop(lambda bit, _, count: (bit > 0) & tf.reduce_any(count != k), refine, start)[1]
 
 
-def energies(w: tf.Tensor) -> tf.Tensor:
+def exact_square_sums(w: tf.Tensor) -> tf.Tensor:
     """Sums of squares of many weights each, as integers in the same order, whatever the weights' type and size.
 
-    Weights are taken relative to a power of two that is close to the largest of their sum, and their squares are summed
-    as integers: in any order the sum is the same, so that what differs by a permutation or by signs alone is equal,
-    here and under XLA. Nothing overflows, and subnormals count for what they are. Sums that agree to some 2^-48 may
-    count as equal.
+    Squares relative to a power of two near the largest weight are summed as integers, so the order of a sum does not
+    matter, here and under XLA. Nothing overflows. Sums that agree to some 2^-48 may count as equal.
 
     Args:
       w: finite floats [groups, size, sums].

@@ -1,4 +1,4 @@
-"""The leading singular values of large matrices, for what needs no more than those."""
+"""The leading singular triplets of large matrices, by subspace iteration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_STEPS = 6
 _LARGE = 256
 
 
-class Leading(NamedTuple):
-    """Triplets that are close to the leading singular ones: z V = U diag(s), with orthonormal columns.
+class SingularTriplets(NamedTuple):
+    """Approximate leading singular triplets: z V = U diag(s), with orthonormal columns.
 
     Attributes:
       s: float64 [groups, count], descending.
       u: float64 [groups, tall, count].
       v: float64 [groups, short, count].
-      residual: float64 [groups, count], norms of the columns of z^T U - V diag(s), which true ones make zero.
+      residual: float64 [groups, count], norms of the columns of z^T U - V diag(s), which are zero for exact triplets.
     """
 
     s: tf.Tensor
@@ -32,7 +32,7 @@ class Leading(NamedTuple):
     v: tf.Tensor
     residual: tf.Tensor
 
-    def joined(self, f: tf.Tensor) -> tf.Tensor:
+    def reconstruct(self, f: tf.Tensor) -> tf.Tensor:
         """U diag(f) V^T: float64 [groups, count] -> [groups, tall, short]."""
         return tf.matmul(self.u * f[:, tf.newaxis, :], self.v, transpose_b=True)
 
@@ -44,14 +44,14 @@ def worthwhile(w: tf.Tensor, count: int) -> bool:
 
 
 def leading(
-    z: tf.Tensor, count: int, judge: Callable[[Leading], tuple[tf.Tensor, tf.Tensor]]
-) -> tuple[Leading, tf.Tensor]:
-    """Subspace iteration from a fixed start, until the triplets are good enough, hopeless, or take too long.
+    z: tf.Tensor, count: int, convergence_test: Callable[[SingularTriplets], tuple[tf.Tensor, tf.Tensor]]
+) -> tuple[SingularTriplets, tf.Tensor]:
+    """Subspace iteration from a fixed start, until the triplets converge, cannot converge, or take too long.
 
     Args:
       z: float64 [groups, tall, short].
       count: how many triplets to carry along.
-      judge: says which groups' are good enough and which may become so: bool [groups] each.
+      convergence_test: which groups have converged and which may converge: bool [groups] each.
 
     Returns:
       The triplets; bool [groups], which are good enough.
@@ -66,20 +66,20 @@ def leading(
         v = tf.matmul(q, turn)
         back = tf.matmul(z, u, transpose_a=True)
         residual = tf.norm(back - v * s[:, tf.newaxis, :], axis=1)
-        good, hopeful = judge(Leading(s, u, v, residual))
-        return steps + 1, tf.linalg.qr(back)[0], s, u, v, residual, good, hopeful
+        good, may_converge = convergence_test(SingularTriplets(s, u, v, residual))
+        return steps + 1, tf.linalg.qr(back)[0], s, u, v, residual, good, may_converge
 
     def unfinished(steps: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
-        good, hopeful = state[-2:]
-        # What is hopeless after two steps stays so.
-        return ~tf.reduce_all(good) & (steps < _MAX_STEPS) & (tf.reduce_all(good | hopeful) | (steps < 2))
+        good, may_converge = state[-2:]
+        # A group that cannot converge after two steps never will.
+        return ~tf.reduce_all(good) & (steps < _MAX_STEPS) & (tf.reduce_all(good | may_converge) | (steps < 2))
 
     start = tf.random.stateless_normal([z.shape[0], z.shape[2], count], seed=[0, 0])
     narrow = tf.cast(z, tf.float32)  # Which is precise enough to begin with.
     start = tf.linalg.qr(tf.matmul(narrow, tf.matmul(narrow, start), transpose_a=True))[0]
     start = tf.linalg.qr(tf.cast(tf.matmul(narrow, tf.matmul(narrow, start), transpose_a=True), z.dtype))[0]
     _, _, s, u, v, residual, good, _ = tf.while_loop(unfinished, step, step(tf.constant(0), start))
-    return Leading(s, u, v, residual), good
+    return SingularTriplets(s, u, v, residual), good
 
 
 def quick_spectral_bound(x: tf.Tensor) -> tf.Tensor:

@@ -21,8 +21,7 @@ class Proximal(Constraint):
     There is no set, so nothing is ever infeasible, and a second step shrinks further: `distance` is how far the map
     moves a group, `norm` is what the penalty measures, and `active` tells which groups hold zeros that the map keeps.
 
-    Results are rounded to nearest. Zeros that the map makes are 0.0; a weight that it does not move, and a zero or NaN,
-    comes back bit for bit. A subnormal weight that it moves at all becomes 0, as results that small do.
+    Results are rounded to nearest. A weight that the map does not move comes back bit for bit. Subnormals become 0.
 
     A subclass multiplies its penalties by the step, as `scaled` does. For a penalty that is not convex, `convex` is
     False and the map is not continuous.
@@ -68,13 +67,13 @@ class Proximal(Constraint):
         """h of each column, for a step of length 1: float64 [size, groups] -> float64 [groups]."""
         raise NotImplementedError(f"{type(self).__name__} must define `penalty_of`.")
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        """Maps in float64 and rounds to nearest."""
-        x = numerics.without_flushing(w)
-        p = self.project(x, w.dtype)
-        result = numerics.nearest(p, w.dtype)
-        result = tf.where(tf.equal(result, 0), tf.zeros_like(result), result)  # A flushed result may be -0.0.
-        return tf.where(tf.equal(p, x) | tf.math.is_nan(x), w, result)
+    def _round(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        rounded = numerics.nearest(p, dtype)
+        return tf.where(tf.equal(rounded, 0), tf.zeros_like(rounded), rounded)  # A flushed result may be -0.0.
+
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
+        # Arithmetic takes subnormals for zeros, which the map keeps.
+        return numerics.without_subnormals(super()._project_reference(w))
 
 
 def holds_a_zero(w: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..hyperparameters import hyperparameter
-from .softthreshold import USUAL, SoftThreshold
+from .softthreshold import SoftThreshold
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,8 +17,7 @@ class ElasticNet(SoftThreshold):
 
     A step of length r maps x to `sign(x) max(|x| - t, 0) / (1 + r * ridge)`, t = r * penalty, weight by weight: soft
     thresholding, then weight decay. Convex, so the minimiser is unique; magnitudes up to t become exactly 0, zeros
-    stay, inf and NaN stay in their own weight. O(n). For more than a few float32 weights, zeros come back as 0.0,
-    whatever their sign.
+    stay, inf and NaN stay in their own weight. O(n).
 
     Attributes:
       penalty: weight of the l1 norm, at least 0.
@@ -31,18 +30,15 @@ class ElasticNet(SoftThreshold):
 
     ridge: Any = hyperparameter(0.01, "Penalty on half the sum of squares.", minimum=0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return super().project(x, dtype) * self._decay()
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return super()._project(x, dtype) * self.decay()
 
-    def usual(self) -> tf.Tensor:
-        return self.scaled("penalty") * self._decay() > USUAL
-
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return super().pullback(x, upstream, dtype) * self._decay()
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return super()._vjp(x, upstream, dtype) * self.decay()
 
     def penalty_of(self, x: tf.Tensor) -> tf.Tensor:
         return super().penalty_of(x) + 0.5 * self.value("ridge") * tf.reduce_sum(tf.square(x), axis=0)
 
-    def _decay(self) -> tf.Tensor:
+    def decay(self) -> tf.Tensor:
         # A factor: graphs divide by a constant by multiplying with its inverse, to another last bit.
         return 1.0 / (1.0 + self.scaled("ridge"))

@@ -18,8 +18,7 @@ class GroupSoft(Proximal):
 
     A step of length r maps x to `x * max(1 - t / ||x||, 0)`, t = r * penalty: x less its projection on the ball of
     radius t. Convex, so the minimiser is unique; a group of norm up to t becomes exactly 0 as a whole, a group of zeros
-    stays. It is the plain norm: to penalise large groups more, give them a rule and a penalty of their own. O(n). For
-    more than a few float32 weights, zeros come back as 0.0, whatever their sign.
+    stays. It is the plain norm: to penalise large groups more, give them a rule and a penalty of their own. O(n).
 
     Attributes:
       penalty: weight of the norm, at least 0; 0 leaves every weight as it is.
@@ -31,26 +30,13 @@ class GroupSoft(Proximal):
 
     penalty: Any = hyperparameter(0.01, "Penalty on the norm of a unit's incoming weights.", minimum=0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        factor = self._factor(x, dtype)
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        factor = self.factor(x, dtype)
         return tf.where(factor > 0.0, x * factor, tf.zeros_like(x))
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if w.dtype != tf.float32 or numerics.few(w) or numerics.in_xla():
-            return super().nearest(w)
-        x = tf.cast(w, tf.float64)
-        factor = self._factor(x, w.dtype)
-
-        def plainly() -> tf.Tensor:
-            # -0.0 becomes 0.0 by adding zeros that no optimizer knows to be zeros.
-            return tf.nn.bias_add(tf.cast(x * factor, w.dtype), tf.nn.relu(-1.0 - tf.cast(factor, w.dtype)))
-
-        usual = (self.scaled("penalty") > 0.0) & tf.math.is_finite(tf.reduce_sum(numerics.l2(x, w.dtype)))
-        return tf.cond(usual, plainly, numerics.rarely(lambda: super(GroupSoft, self).nearest(w)))
-
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """With u = x / ||x||, a group that is not zeroed has the derivative (1 - t / ||x||) I + t / ||x|| u u^T."""
-        factor = self._factor(x, dtype)
+        factor = self.factor(x, dtype)
         unit = tf.math.divide_no_nan(x, numerics.l2(x, dtype))
         along = unit * tf.reduce_sum(unit * upstream, axis=0)
         return tf.where(factor > 0.0, factor * upstream + (1.0 - factor) * along, tf.zeros_like(x))
@@ -61,7 +47,7 @@ class GroupSoft(Proximal):
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         return ~tf.reduce_any(numerics.nonzero(w), axis=0) & (self.scaled("penalty") > 0.0)
 
-    def _factor(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def factor(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """What each column is multiplied by, float64 [groups] in [0, 1]: 1 where it is not finite."""
         norm, threshold = numerics.l2(x, dtype), self.scaled("penalty")
         left = 1.0 - tf.math.divide_no_nan(threshold, norm)

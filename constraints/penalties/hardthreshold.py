@@ -18,8 +18,7 @@ class HardThreshold(Proximal):
 
     A step of length r keeps the weights of magnitude above `sqrt(2 r * penalty)` bit for bit and sets the others to 0,
     weight by weight. Not convex; at equality x and 0 are both minimisers and 0 is taken, the sparser. Zeros stay, inf
-    and NaN stay in their own weight. O(n), no rounding. For more than a few float32 weights, zeros come back as 0.0,
-    whatever their sign.
+    and NaN stay in their own weight. O(n), no rounding.
 
     Attributes:
       penalty: price of a non-zero, at least 0; 0 leaves every weight as it is.
@@ -33,17 +32,17 @@ class HardThreshold(Proximal):
 
     penalty: Any = hyperparameter(0.0001, "Penalty on each weight that is not zero.", minimum=0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.where(tf.abs(x) <= self._threshold(dtype), tf.zeros_like(x), x)
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
         # By the bits, as comparisons take subnormals for zero; they go as soon as anything does.
         least = numerics.magnitude_bits(tf.constant(numerics.quantum(w.dtype), w.dtype)) - 1
         bits = tf.maximum(numerics.magnitude_bits(tf.cast(self._threshold(w.dtype), w.dtype)), least)
         kept = numerics.magnitude_bits(w) > tf.where(self.scaled("penalty") > 0.0, bits, -tf.ones_like(bits))
-        return tf.where(kept, w, numerics.zeros_of(w) if numerics.few(w) else tf.zeros_like(w))
+        return tf.where(kept, w, tf.zeros_like(w))
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         gone = (tf.abs(x) <= self._threshold(dtype)) & (self.scaled("penalty") > 0.0)
         return tf.where(gone, tf.zeros_like(x), upstream)
 

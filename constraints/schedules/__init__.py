@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-# What the arguments mean is said by the classes.
+# The classes say what the arguments mean.
 
 
 def constant(value: float) -> Constant:

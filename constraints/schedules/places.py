@@ -17,7 +17,11 @@ _LAST_STEP = 2**53
 
 
 class Timeline(Protocol):
-    """What turns places into steps: it knows how long a run is."""
+    """What turns places into steps: it knows how long a run is; `total_steps` is None where nobody knows."""
+
+    @property
+    def total_steps(self) -> int | None:
+        """The last step."""
 
     def step(self, text: Place, name: str) -> int:
         """The step that a place stands for; `name` is what messages call it."""
@@ -85,12 +89,11 @@ def resolve_span(begin: Place, end: Place, timeline: Timeline, whose: str = "") 
     Raises:
       ValueError: `begin` is not before `end`, or `end` is past the end of the run.
     """
-    first, last, total = timeline.step(begin, "begin"), timeline.step(end, "end"), timeline.step("100%", "end")
+    first, last, total = timeline.step(begin, "begin"), timeline.step(end, "end"), timeline.total_steps
     if first >= last:
-        raise ValueError(
-            f"{whose}begin={begin} (step {first}) is not before end={end} (step {last}); the run has {total} steps."
-        )
-    if last > total:
+        length = "" if total is None else f"; the run has {total} steps"
+        raise ValueError(f"{whose}begin={begin} (step {first}) is not before end={end} (step {last}){length}.")
+    if total is not None and last > total:
         raise ValueError(
             f"{whose}end={end} (step {last}) is past the run's {total} steps, so the final value would never be "
             "reached; end at 100% or train longer."

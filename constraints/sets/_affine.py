@@ -1,4 +1,4 @@
-"""Sets bounded by the plane on which a group sums to a total: their nearest points are the group plus a number."""
+"""Sets bounded by the plane on which a group sums to a total."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .. import numerics
 from ..base import Constraint
 
 
-class Translation(Constraint):
-    """A set that a group reaches by adding one number to all its weights, the nearest way to another sum.
+class SumConstraint(Constraint):
+    """A set whose nearest point is the group plus one number.
 
-    A subclass says the sum on its boundary and which sums are feasible. Weights are taken relative to their group's
-    first and shifted twice, so that nearly equal weights, whose differences are all that is left of them, still sum to
-    the total within a few roundings of what is left; equal weights stay equal.
+    A subclass says which sums are feasible. Weights are taken relative to their group's first and shifted twice, so
+    that nearly equal weights still sum to the total within a few roundings of their differences; equal weights stay
+    equal.
     """
 
-    exchangeable: ClassVar[bool] = True
+    permutation_invariant: ClassVar[bool] = True
 
     def boundary(self) -> tf.Tensor:
         """The sum that an infeasible group is given: float64 scalar."""
-        raise NotImplementedError(f"{type(self).__name__} must define `boundary`.")
+        return self.value("total")
 
     def feasible(self, excess: tf.Tensor, magnitude: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         """Whether a column may stay: bool [groups].
@@ -35,7 +35,7 @@ class Translation(Constraint):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `feasible`.")
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         size, total, magnitude = x.shape[0], self.boundary(), numerics.l1(x)
         stays = self.feasible(tf.reduce_sum(x, axis=0) - total, magnitude, size, dtype)
         stays |= ~tf.math.is_finite(magnitude)
@@ -49,18 +49,14 @@ class Translation(Constraint):
         return z - tf.where(stays, zero, shift)
 
 
-class Plane(Translation):
+class SumEquality(SumConstraint):
     """A set that is the plane itself: sums are rounded to nearest, and compared as closely as that allows."""
+
+    thin: ClassVar[bool] = True
 
     def feasible(self, excess: tf.Tensor, magnitude: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         room = (0.5 * numerics.epsilon(dtype) + numerics.slack(size)) * magnitude + numerics.quantum(dtype) * size
         return tf.abs(excess) <= room
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _round(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)
-
-    def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        return tf.ones([w.shape[1]], tf.bool)
-
-    def tolerance(self, dtype: tf.DType) -> float:
-        return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)

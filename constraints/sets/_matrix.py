@@ -1,4 +1,4 @@
-"""Sets that hold for all units of a kernel together: budgets over units, and sets of matrices."""
+"""Sets of matrices whose columns are units: budgets over units, and sets of linear maps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from .. import numerics
 from ..base import Constraint
 from ..layout import Matrices, checked_axis
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Joint(Constraint):
+class MatrixSet(Constraint):
     """A set of matrices whose columns are units; one matrix is one group.
 
-    The canonical layout of `project`, `rounded`, `nearest`, `pullback`, `column_norms` and `on_boundary` is [groups,
-    size, units], and their results per group are [groups]; without `each` there is one group, the whole tensor, and
-    `distance`, `norm` and `active` are scalars. NaN or inf anywhere in a group leaves the whole group as it is.
+    Its methods take the canonical layout [groups, size, units], and their results per group are [groups]. Without
+    `each` the whole tensor is one group, and `distance`, `norm` and `active` are scalars. NaN or inf anywhere in a
+    group leaves the whole group as it is.
 
     Attributes:
       matrices: whether a weight's place in its unit matters, so that units that read different inputs, as those of a
@@ -35,11 +36,11 @@ class Joint(Constraint):
         super().__post_init__()
         object.__setattr__(self, "each", checked_axis(self.each, "each"))
 
-    def together(self, x: tf.Tensor) -> tf.Tensor:
+    def flatten_groups(self, x: tf.Tensor) -> tf.Tensor:
         groups, size, units = x.shape
         return tf.transpose(tf.reshape(x, [groups, size * units]))
 
-    def apart(self, values: tf.Tensor) -> tf.Tensor:
+    def broadcast_over_groups(self, values: tf.Tensor) -> tf.Tensor:
         return values[:, tf.newaxis, tf.newaxis]
 
     def num_groups(self, shape: tf.TensorShape) -> int:
@@ -55,3 +56,15 @@ class Joint(Constraint):
 
     def _layout(self, shape: tf.TensorShape, axes: Any) -> Matrices:
         return Matrices.of(shape, self.axis if axes is None else axes, self.each)
+
+
+def units_as_columns(x: tf.Tensor) -> tf.Tensor:
+    """[groups, size, units] -> [size, groups * units]."""
+    groups, size, units = x.shape
+    # With one group, as usual, a reshape that copies nothing.
+    return tf.reshape(x if groups == 1 else tf.transpose(x, [1, 0, 2]), [size, groups * units])
+
+
+def unit_norms(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Euclidean norm of each unit: float64 [groups, size, units] -> float64 [groups, units]."""
+    return tf.reshape(numerics.l2(units_as_columns(x), dtype), [x.shape[0], x.shape[2]])

@@ -1,4 +1,4 @@
-"""Sets of matrices that are told by their singular values alone."""
+"""Unitarily invariant sets: matrices decided by their singular values alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from .. import numerics
 from ..numerics import svd
-from ._matrix import Joint
+from ._matrix import MatrixSet
 
 # What maps a distance to be kept from the bound, float64 [groups], to the point as near to it: [groups, size, units].
 Point = Callable[[tf.Tensor], tf.Tensor]
@@ -39,10 +39,10 @@ class Matrix:
         safe = tf.where(finite[:, tf.newaxis, tf.newaxis], x, tf.zeros_like(x))
         unit = svd.unit_of(safe)
         matrix = cls(safe, unit, finite, (x.shape[1], x.shape[2]))
-        return dataclasses.replace(matrix, z=matrix.turned(safe / unit))
+        return dataclasses.replace(matrix, z=matrix.transposed(safe / unit))
 
-    def turned(self, x: tf.Tensor) -> tf.Tensor:
-        """Transposes what is wider than tall, and back."""
+    def transposed(self, x: tf.Tensor) -> tf.Tensor:
+        """Transposes matrices that are wider than tall, and back."""
         return tf.transpose(x, [0, 2, 1]) if self.shape[0] < self.shape[1] else x
 
     def scaled(self, value: tf.Tensor) -> tf.Tensor:
@@ -51,31 +51,27 @@ class Matrix:
 
     @property
     def slack(self) -> float:
-        """Relative error that float64 may leave in singular values, and in what they are put together to."""
+        """Relative error that float64 may leave in singular values, and in matrices made of them."""
         return numerics.slack(sum(self.shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Singular(Joint):
-    """A set whose matrices `U diag(s) V^T` are told by s: the nearest point of one is `U diag(f(s)) V^T`.
+class SpectralSet(MatrixSet):
+    """A set whose matrices `U diag(s) V^T` are decided by s: the nearest point is `U diag(f(s)) V^T`.
 
-    That is von Neumann's trace inequality: the nearest point shares the singular vectors, so that projecting a matrix
-    is projecting the vector of its singular values. A subclass says f, and what counts as feasible.
-
-    Attributes:
-      thin: whether the set has no interior, so that its feasible points have a derivative other than the identity.
+    By von Neumann's trace inequality the nearest point shares the singular vectors, so projecting a matrix is
+    projecting the vector of its singular values. A subclass says f, and what counts as feasible.
     """
 
     matrices: ClassVar[bool] = True
-    thin: ClassVar[bool] = False
     grouping: ClassVar[str] = "tensor"
     groupings: ClassVar[tuple[str, ...]] = ("tensor", "head", "gate")
 
-    def surely(self, matrix: Matrix, dtype: tf.DType) -> tf.Tensor:
-        """Which matrices are feasible beyond doubt, as far as can be told without a decomposition: bool [groups]."""
-        raise NotImplementedError(f"{type(self).__name__} must define `surely`.")
+    def certainly_feasible(self, matrix: Matrix, dtype: tf.DType) -> tf.Tensor:
+        """Which matrices are certainly feasible, as far as products tell without a decomposition: bool [groups]."""
+        raise NotImplementedError(f"{type(self).__name__} must define `certainly_feasible`.")
 
-    def inside(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def is_feasible(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Which matrices are feasible.
 
         Args:
@@ -86,9 +82,9 @@ class Singular(Joint):
         Returns:
           bool [groups].
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `inside`.")
+        raise NotImplementedError(f"{type(self).__name__} must define `is_feasible`.")
 
-    def spectrum(self, matrix: Matrix, s: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def project_spectrum(self, matrix: Matrix, s: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """f(s), and where its slope is 1 rather than 0.
 
         Args:
@@ -99,45 +95,40 @@ class Singular(Joint):
         Returns:
           float64 and bool [groups, short].
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `spectrum`.")
+        raise NotImplementedError(f"{type(self).__name__} must define `project_spectrum`.")
 
-    def joined(
+    def reconstruct(
         self, matrix: Matrix, s: tf.Tensor, u: tf.Tensor, v: tf.Tensor, f: tf.Tensor, slope: tf.Tensor
     ) -> tf.Tensor:
         """U diag(f) V^T, where a set does not have to choose among several nearest points: [groups, tall, short]."""
         return tf.matmul(u * f[:, tf.newaxis, :], v, transpose_b=True)
 
-    def fitted(self, matrix: Matrix, point: Point, dtype: tf.DType) -> tf.Tensor:
+    def round_inside(self, matrix: Matrix, point: Point, dtype: tf.DType) -> tf.Tensor:
         """The nearest point in the weights' own type: [groups, size, units] of `dtype`."""
         return numerics.nearest(point(tf.zeros_like(matrix.unit[:, 0, 0])), dtype)
 
-    def coupled(self, diagonal: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    def spectrum_jvp(self, diagonal: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
         """The derivative of f at s applied to a change of s: both [groups, short]."""
         return tf.where(slope, diagonal, 0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return self._moved(x, x, dtype, lambda matrix, point: point(tf.zeros_like(matrix.unit[:, 0, 0])))
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
         def rounded(matrix: Matrix, point: Point) -> tf.Tensor:
-            p = self.fitted(matrix, point, w.dtype)
+            p = self.round_inside(matrix, point, w.dtype)
             return tf.where(tf.equal(p, 0.0), tf.zeros_like(p), p)  # No -0.0.
 
         return self._moved(tf.cast(w, tf.float64), w, w.dtype, rounded)
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """Loewner's formula.
-
-        With G = U^T upstream V, entry i, j of its symmetric part is multiplied by (f_i - f_j) / (s_i - s_j), of its
-        antisymmetric part by (f_i + f_j) / (s_i + s_j), and what of upstream V lies outside the range of U by f_j /
-        s_j; the diagonal is the derivative of f itself. All limits are finite: f has slope 0 or 1.
-        """
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Loewner's formula, see docs/math/matrices.md; all limits are finite, because f has slope 0 or 1."""
         if 0 in x.shape:
             return upstream
         matrix = Matrix.of(x)
         s, u, v = svd.svd(matrix.z)
-        f, slope = self.spectrum(matrix, s, tf.zeros_like(s[:, 0]))
-        along = tf.matmul(matrix.turned(upstream), v)
+        f, slope = self.project_spectrum(matrix, s, tf.zeros_like(s[:, 0]))
+        along = tf.matmul(matrix.transposed(upstream), v)
         g = tf.matmul(u, along, transpose_a=True)
         mirrored = tf.transpose(g, [0, 2, 1])
         symmetric, antisymmetric = (g + mirrored) / 2.0, (g - mirrored) / 2.0
@@ -147,24 +138,26 @@ class Singular(Joint):
         differences = tf.where(same, straight[:, :, tf.newaxis], differences)
         sums = tf.where(_outer(s, s) > 0.0, tf.math.divide_no_nan(_outer(f, f), _outer(s, s)), differences)
         inner = differences * symmetric + sums * antisymmetric
-        inner = tf.linalg.set_diag(inner, self.coupled(tf.linalg.diag_part(g), slope))
+        inner = tf.linalg.set_diag(inner, self.spectrum_jvp(tf.linalg.diag_part(g), slope))
         ratio = tf.where(s > 0.0, tf.math.divide_no_nan(f, s), straight)
         rest = (along - tf.matmul(u, g)) * ratio[:, tf.newaxis, :]
-        moved = matrix.turned(tf.matmul(tf.matmul(u, inner) + rest, v, transpose_b=True))
-        return moved if self.thin else tf.where(self.apart(self.inside(matrix, s, dtype)), upstream, moved)
+        moved = matrix.transposed(tf.matmul(tf.matmul(u, inner) + rest, v, transpose_b=True))
+        if self.thin:
+            return moved
+        return tf.where(self.broadcast_over_groups(self.is_feasible(matrix, s, dtype)), upstream, moved)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
         if 0 in w.shape:
             return tf.zeros([w.shape[0]], tf.bool)
         matrix = Matrix.of(tf.cast(w, tf.float64))
-        return matrix.finite & self.touches(matrix, svd.singular_values(matrix.z), w.dtype)
+        return matrix.finite & self.spectrum_on_boundary(matrix, svd.singular_values(matrix.z), w.dtype)
 
-    def touches(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def spectrum_on_boundary(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Which matrices lie on the boundary; as `inside`."""
-        raise NotImplementedError(f"{type(self).__name__} must define `touches`.")
+        raise NotImplementedError(f"{type(self).__name__} must define `spectrum_on_boundary`.")
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return numerics.l2(self.together(x), dtype)
+        return numerics.l2(self.flatten_groups(x), dtype)
 
     def _moved(
         self, x: tf.Tensor, w: tf.Tensor, dtype: tf.DType, rounded: Callable[[Matrix, Point], tf.Tensor]
@@ -178,16 +171,16 @@ class Singular(Joint):
             s, u, v = svd.svd(matrix.z)
 
             def point(room: tf.Tensor) -> tf.Tensor:
-                f, slope = self.spectrum(matrix, s, room)
-                return matrix.unit * matrix.turned(self.joined(matrix, s, u, v, f, slope))
+                f, slope = self.project_spectrum(matrix, s, room)
+                return matrix.unit * matrix.transposed(self.reconstruct(matrix, s, u, v, f, slope))
 
-            stays = ~matrix.finite | self.inside(matrix, s, dtype)
-            return tf.where(self.apart(stays), w, rounded(matrix, point))
+            stays = ~matrix.finite | self.is_feasible(matrix, s, dtype)
+            return tf.where(self.broadcast_over_groups(stays), w, rounded(matrix, point))
 
-        return tf.cond(tf.reduce_all(~matrix.finite | self.surely(matrix, dtype)), lambda: w, moved)
+        return tf.cond(tf.reduce_all(~matrix.finite | self.certainly_feasible(matrix, dtype)), lambda: w, moved)
 
 
-class Bounded(Singular):
+class Bounded(SpectralSet):
     """A ball of a norm of the singular values, whose bound must hold after rounding to the weights' own type."""
 
     def perturbation(self, error: tf.Tensor) -> tf.Tensor:
@@ -198,20 +191,20 @@ class Bounded(Singular):
         """The same of any matrix with such a Frobenius norm: float64 [groups] -> [groups]."""
         raise NotImplementedError(f"{type(self).__name__} must define `worst`.")
 
-    def fitted(
+    def round_inside(
         self, matrix: Matrix, point: Point, dtype: tf.DType, added: Callable[[tf.Tensor], tf.Tensor] | None = None
     ) -> tf.Tensor:
-        """Rounds to nearest a point that lies inside by as much as rounding adds to the norm.
+        """Rounds to nearest a point that lies inside by what rounding adds to the norm (`added` or `perturbation`).
 
-        What it adds (`added`, by default `perturbation`) is measured, and measured again at the point moved by half as
-        much again; where that was not enough after all, the point is moved by as much as rounding can ever add.
+        That is measured, and measured again at a point moved by half as much again. Where that was not enough, the
+        point is moved by as much as rounding can ever add.
         """
         perturbation = added or self.perturbation
 
         def attempt(room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             p = point(room)
             r = numerics.nearest(p, dtype)
-            return p, r, perturbation(matrix.turned((tf.cast(r, tf.float64) - p) / matrix.unit))
+            return p, r, perturbation(matrix.transposed((tf.cast(r, tf.float64) - p) / matrix.unit))
 
         none = tf.zeros_like(matrix.unit[:, 0, 0])
         if dtype == tf.float64:
@@ -228,7 +221,7 @@ class Bounded(Singular):
             relative = 0.5 * numerics.epsilon(dtype) * (1.0 + 2.0**-10) * svd.frobenius(p / matrix.unit)
             absolute = numerics.quantum(dtype) * (size * units) ** 0.5 / unit
             surely = self.worst(relative + absolute, min(size, units))
-            return tf.where(self.apart(enough), r, attempt(surely)[1])
+            return tf.where(self.broadcast_over_groups(enough), r, attempt(surely)[1])
 
         return tf.cond(tf.reduce_all(enough), lambda: r, moved_further)
 

@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from .. import numerics
 from ..hyperparameters import hyperparameter
-from ._affine import Translation
+from ._affine import SumConstraint
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Halfspace(Translation):
-    """Groups that sum to at most `total`: the half-space { x : a.x <= b } with a = (1, ..., 1).
+class Halfspace(SumConstraint):
+    """Groups that sum to at most `total`: argmin_p ||p - x|| over the half-space { p : sum p_i <= b }.
 
-    The nearest point of x is `x - max(sum x_i - b, 0) / n`, n weights in a group. Convex, unique; inside x stays.
+    The nearest point is `x - max(sum x_i - b, 0) / n`, n weights in a group. Convex, unique; inside x stays.
     Weights that move are rounded down, so that the sum obeys b. O(n).
 
     Attributes:
@@ -28,13 +28,10 @@ class Halfspace(Translation):
 
     total: Any = hyperparameter(0.0, "Largest sum of a unit's incoming weights, of any sign.")
 
-    def boundary(self) -> tf.Tensor:
-        return self.value("total")
-
     def feasible(self, excess: tf.Tensor, magnitude: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         return excess <= numerics.slack(size) * magnitude
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _round(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.where(p > 0.0, numerics.toward_zero(p, dtype), numerics.away_from_zero(p, dtype))
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:

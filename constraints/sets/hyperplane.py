@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import tensorflow as tf
-
 from ..hyperparameters import hyperparameter
-from ._affine import Plane
+from ._affine import SumEquality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Hyperplane(Plane):
-    """Groups that sum to `total`: the hyperplane { x : a.x = b } with a = (1, ..., 1).
+class Hyperplane(SumEquality):
+    """Groups that sum to `total`: argmin_p ||p - x|| over the hyperplane { p : sum p_i = b }.
 
-    The nearest point of x is `x + (b - sum x_i) / n`, n weights in a group. Convex, unique. A group whose sum is b to
-    within the rounding of its type, relative to its sum of magnitudes, is on the hyperplane and stays. O(n).
+    The nearest point is `x + (b - sum x_i) / n`, n weights in a group. Convex, unique. A group whose sum is b to within
+    the rounding of its type, relative to its sum of magnitudes, stays. O(n).
 
     Attributes:
       total: b, any finite number; with 0 it is `zerosum`.
@@ -26,6 +24,3 @@ class Hyperplane(Plane):
     """
 
     total: Any = hyperparameter(1.0, "Sum of a unit's incoming weights, of any sign.")
-
-    def boundary(self) -> tf.Tensor:
-        return self.value("total")

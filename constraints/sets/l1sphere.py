@@ -10,18 +10,17 @@ import tensorflow as tf
 from .. import numerics
 from ..base import Constraint
 from ..hyperparameters import hyperparameter
-from ..numerics import simplex_threshold
+from ..numerics.simplex_threshold import onto_simplex, simplex_vjp, sums_to
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class L1Sphere(Constraint):
-    """Groups whose magnitudes sum to `total`: the sphere { x : sum |x_i| = s }.
+    """Groups whose magnitudes sum to `total`: argmin_p ||p - x|| over the sphere { p : sum |p_i| = s }.
 
-    The nearest point of x is `sign(x) * max(|x| - t, 0)`, where t makes the magnitudes sum to s; inside the sphere t is
-    negative, and all weights grow by -t. It is the signed copy of the simplex: no point of the sphere is nearer than
-    one with x's own signs. Not convex; unique but for zeros of x inside the sphere, whose sign is free: there it is
-    taken as positive, so that a group of zeros becomes s / n in each of its n weights. A group whose sum is s to within
-    the rounding of its type is on the sphere and stays. t is found without a sort, O(n) a pass; see
+    The nearest point is `sign(x) * max(|x| - t, 0)`, where t makes the magnitudes sum to s; inside the sphere t is
+    negative and all weights grow. No point is nearer than one with x's own signs, so this is the simplex of |x|. Not
+    convex; unique except for zeros of x inside the sphere, which become positive: a group of zeros becomes s / n in
+    each weight. A group whose sum is s to within the rounding of its type stays. O(n) a pass, see
     `constraints.numerics.simplex_threshold`.
 
     Attributes:
@@ -33,29 +32,23 @@ class L1Sphere(Constraint):
     """
 
     convex: ClassVar[bool] = False
+    thin: ClassVar[bool] = True
 
     total: Any = hyperparameter(1.0, "Sum of the magnitudes of a unit's incoming weights.", above=0.0)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         total = self.value("total")
         magnitude = tf.abs(x)
         sums = tf.reduce_sum(magnitude, axis=0)
-        on_sphere = tf.abs(sums - total) <= simplex_threshold.rounding(x.shape[0], total, dtype)
-        stays = on_sphere | ~tf.math.is_finite(sums)
-        moved = simplex_threshold.onto_simplex(magnitude, total, ~stays)
+        stays = sums_to(sums, x.shape[0], total, dtype) | ~tf.math.is_finite(sums)
+        moved = onto_simplex(magnitude, total, ~stays)
         return tf.where(stays, x, tf.where((x < 0.0) & (moved > 0.0), -moved, moved))
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return simplex_threshold.pulled_back(upstream, tf.sign(self.project(x, dtype)))
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return simplex_vjp(upstream, tf.sign(self._project(x, dtype)))
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _round(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)
 
     def column_norms(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.l1(x)
-
-    def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        return tf.ones([w.shape[1]], tf.bool)
-
-    def tolerance(self, dtype: tf.DType) -> float:
-        return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)

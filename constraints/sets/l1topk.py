@@ -14,15 +14,13 @@ from .topk import TopK
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class L1TopK(L1Ball):
-    """Groups of few non-zeros whose magnitudes sum to at most `max_value`: the points of `l1ball` that are in `topk`.
+    """Sparse groups of small l1 norm: argmin_p ||p - x|| over { p : sum |p_i| <= max_value, at most k non-zeros }.
 
-    The nearest point of x keeps the k = n - round(sparsity n) largest magnitudes and projects them onto the ball. Not
+    The nearest point keeps the k = n - round(sparsity n) largest magnitudes and projects them onto `l1ball`. Not
     convex; of equal magnitudes the first is kept. A group that obeys both stays. O(n).
 
-    Why the largest: on a support S the nearest point is P(x_S), the projection onto the ball, and its squared distance
-    from x is ||x||^2 - g(x_S) with the gain g(y) = ||y||^2 - ||y - P(y)||^2. The gradient of g is 2 P(y), which has the
-    signs of y, so g never falls when a magnitude grows: a member of S exchanged for a larger weight never adds to the
-    distance.
+    Why the largest: on a support S the squared distance is ||x||^2 - g(x_S) with g(y) = ||y||^2 - ||y - P(y)||^2. Its
+    gradient 2 P(y) has the signs of y, so g never falls when a magnitude grows.
 
     Attributes:
       max_value: bound on the sum, above 0; a schedule may reach 0.
@@ -33,27 +31,26 @@ class L1TopK(L1Ball):
     """
 
     convex: ClassVar[bool] = False
-    carried: ClassVar[int] = TopK.carried + L1Ball.carried
+    warm_start: ClassVar[int] = TopK.warm_start + L1Ball.warm_start
 
     sparsity: Any = hyperparameter(
         0.5, "Share of a group's weights that are zero.", minimum=0.0, below=1.0, kw_only=True
     )
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return super().project(self._sparse.project(x, dtype), dtype)
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return super()._project(self.sparse._project(x, dtype), dtype)
 
-    def pullback(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        sparse = self._sparse.project(x, dtype)
-        return self._sparse.pullback(x, super().pullback(sparse, upstream, dtype), dtype)
+    def _vjp(self, x: tf.Tensor, upstream: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        sparse = self.sparse._project(x, dtype)
+        return self.sparse._vjp(x, super()._vjp(sparse, upstream, dtype), dtype)
 
-    def nearest_from(self, w: tf.Tensor, carried: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        sparse, selecting = self._sparse.nearest_from(w, carried[: TopK.carried])
-        p, shrinking = L1Ball(self.max_value).nearest_from(sparse, carried[TopK.carried :])
-        return p, tf.concat([selecting, shrinking], axis=0)
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
+        return L1Ball(self.max_value)._project_reference(self.sparse._project_reference(w))
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        return super().on_boundary(w) | self._sparse.on_boundary(w)
+        return super().on_boundary(w) | self.sparse.on_boundary(w)
 
     @property
-    def _sparse(self) -> TopK:
+    def sparse(self) -> TopK:
+        """The set of sparse groups alone."""
         return TopK(self.sparsity)

@@ -9,15 +9,14 @@ import tensorflow as tf
 
 from .. import numerics
 from ..hyperparameters import hyperparameter
-from ._radial import Rescaling
+from ._radial import RadialSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MaxNorm(Rescaling):
-    """Groups of l2 norm at most `max_value`: the ball { x : ||x|| <= c }.
+class MaxNorm(RadialSet):
+    """Groups of l2 norm at most `max_value`: argmin_p ||p - x|| over the ball { p : ||p|| <= c }.
 
-    The nearest point of x is `x * min(1, c / ||x||)`. Convex; the point is unique, inside the ball it is x, and the
-    zero vector stays. One pass for the norms when all groups are inside, O(n) always.
+    The nearest point is `x * min(1, c / ||x||)`. Convex, unique; inside the ball x stays, the zero vector too. O(n).
 
     Attributes:
       max_value: c above 0; a schedule may reach 0, where only the zero vector is left.
@@ -37,7 +36,7 @@ class MaxNorm(Rescaling):
         inside = norm <= bound * (1.0 + numerics.slack(size))
         return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), bound / norm)
 
-    def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
+    def certainly_feasible(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
         # Squares that overflow make inf of a norm, which is not below any bound.
         return tf.reduce_max(norm) < tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
 

@@ -9,17 +9,15 @@ import tensorflow as tf
 
 from .. import numerics
 from ..hyperparameters import hyperparameter
-from ._radial import Rescaling
+from ._radial import RadialSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MinMaxNorm(Rescaling):
-    """Groups of l2 norm from `min_value` to `max_value`: the shell { x : a <= ||x|| <= b }.
+class MinMaxNorm(RadialSet):
+    """Groups of l2 norm from `min_value` to `max_value`: argmin_p ||p - x|| over the shell { p : a <= ||p|| <= b }.
 
-    The nearest point of x is `x * clip(||x||, a, b) / ||x||`. Convex only for a = 0; unique but for the zero vector,
-    from which every point of the inner sphere is equally far: there the point with all entries equal to a n^(-1/2) is
-    taken, n weights in a group. Between the spheres x stays. A shell thinner than the type's rounding is taken for a
-    sphere. O(n).
+    The nearest point is `x * clip(||x||, a, b) / ||x||`; for the zero vector, n entries of a n^(-1/2) are taken. Convex
+    only for a = 0. A shell thinner than the type's rounding counts as a sphere. O(n).
 
     Attributes:
       max_value: b above 0; a schedule may reach 0.
@@ -27,7 +25,6 @@ class MinMaxNorm(Rescaling):
     """
 
     convex: ClassVar[bool] = False
-
     max_value: Any = hyperparameter(1.0, "Largest norm of a unit's incoming weights.", above=0.0, kw_only=True)
     min_value: Any = hyperparameter(0.0, "Smallest norm of a unit's incoming weights.", minimum=0.0, kw_only=True)
 
@@ -42,26 +39,22 @@ class MinMaxNorm(Rescaling):
         return tf.where(inside | ~tf.math.is_finite(norm), tf.ones_like(norm), tf.clip_by_value(norm, low, high) / norm)
 
     def origin(self, size: int) -> tf.Tensor:
-        del size
         return self.value("min_value")
 
     def sphere(self, size: int, dtype: tf.DType) -> tf.Tensor:
         return self.value("max_value") - self.value("min_value") <= 4.0 * self._rounding(size, dtype)
 
-    def surely_inside(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
+    def certainly_feasible(self, norm: tf.Tensor, relative: float, absolute: float) -> tf.Tensor:
         low = tf.cast(self.value("min_value") * (1.0 + 2.0 * relative), norm.dtype)
         high = tf.cast((self.value("max_value") - absolute) * (1.0 - relative), norm.dtype)
-        # Squares that overflow make inf of a norm, which is not below any bound.
         return (tf.reduce_min(norm) >= low) & (tf.reduce_max(norm) < high)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
-        low, high = self.value("min_value"), self.value("max_value")
-        norm = numerics.l2(tf.cast(w, tf.float64), w.dtype)
+        low, high, norm = self.value("min_value"), self.value("max_value"), numerics.l2(tf.cast(w, tf.float64), w.dtype)
         return (norm >= high * (1.0 - 1e-6)) | ((low > 0.0) & (norm <= low * (1.0 + 1e-6)))
 
     def tolerance(self, dtype: tf.DType) -> float:
         return 2.0 * numerics.epsilon(dtype) + super().tolerance(dtype)
 
     def _rounding(self, size: int, dtype: tf.DType) -> tf.Tensor:
-        """How far rounding may take a norm from its bound: relative to it, and one quantum for each subnormal."""
         return numerics.epsilon(dtype) * self.value("max_value") + numerics.quantum(dtype) * size**0.5

@@ -19,13 +19,13 @@ class Unconstrained(Constraint):
 
     cone: ClassVar[bool] = True
     solid: ClassVar[bool] = True
-    exchangeable: ClassVar[bool] = True
-    per_weight: ClassVar[bool] = True
+    permutation_invariant: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return x
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
         return w
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:

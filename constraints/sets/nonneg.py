@@ -13,10 +13,10 @@ from ..base import Constraint
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NonNeg(Constraint):
-    """Weights of at least 0: the orthant { x : x >= 0 }.
+    """Weights of at least 0: argmin_p ||p - x|| over the orthant { p : p >= 0 }.
 
-    The nearest point of x is `max(x, 0)`, weight by weight. Convex, unique; -0.0 is feasible and stays, inf stays, NaN
-    stays in its own weight. O(n), no rounding.
+    The nearest point is `max(x, 0)`, weight by weight. Convex, unique; inf stays, NaN stays in its own weight. O(n), no
+    rounding.
 
     References:
       Lee and Seung, "Learning the parts of objects by non-negative matrix factorization", 1999.
@@ -24,16 +24,13 @@ class NonNeg(Constraint):
     """
 
     cone: ClassVar[bool] = True
-    exchangeable: ClassVar[bool] = True
-    per_weight: ClassVar[bool] = True
+    permutation_invariant: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.where(x < 0, tf.zeros_like(x), x)
 
-    def nearest(self, w: tf.Tensor) -> tf.Tensor:
-        if w.dtype == tf.float32 and not numerics.few(w):
-            # Keeps NaN and -0.0, which it would not in float16; positive subnormals are flushed to zero.
-            return tf.maximum(tf.zeros([], w.dtype), w)
+    def _project_reference(self, w: tf.Tensor) -> tf.Tensor:
         return tf.where(numerics.below_zero(w), tf.zeros_like(w), w)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:

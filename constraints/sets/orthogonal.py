@@ -10,19 +10,17 @@ import tensorflow as tf
 from .. import numerics
 from ..layout import Columns, Matrices
 from ..numerics import svd
-from ._spectral import Matrix, Singular
+from ._spectral import Matrix, SpectralSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Orthogonal(Singular):
-    """Kernels whose units are orthonormal: the Stiefel manifold { W : W^T W = I }.
+class Orthogonal(SpectralSet):
+    """Kernels whose units are orthonormal: argmin_P ||P - W||_F over the Stiefel manifold { P : P^T P = I }.
 
     The nearest point of `W = U diag(s) V^T` is `U V^T`, its polar factor. Not convex; unique where W has full rank.
-    Where it has not, the directions that W lacks are paired as the coordinates come: with the first unit, and the first
-    weight, that have a large part in what is missing. A zero matrix becomes the first columns of the identity.
-
-    A kernel counts as feasible, and stays, where `||W^T W - I||_F` is at most one unit in the last place times the root
-    of the number of units, which rounding an orthonormal kernel never exceeds. One decomposition, O(size units^2).
+    Otherwise the missing directions pair the first unit and the first weight that have a large part in them; a zero
+    matrix becomes the first columns of the identity. A kernel stays where `||W^T W - I||_F` is at most one unit in the
+    last place times the root of the number of units. One decomposition, O(size units^2).
 
     References:
       Higham, "Computing the Polar Decomposition - with Applications", 1986.
@@ -42,7 +40,7 @@ class Orthogonal(Singular):
                 "leave such kernels out by --variables."
             )
 
-    def surely(self, matrix: Matrix, dtype: tf.DType) -> tf.Tensor:
+    def certainly_feasible(self, matrix: Matrix, dtype: tf.DType) -> tf.Tensor:
         w = matrix.unit * matrix.z
         units = matrix.shape[1]
         error = svd.frobenius(tf.matmul(w, w, transpose_a=True) - tf.eye(units, dtype=w.dtype))
@@ -50,37 +48,29 @@ class Orthogonal(Singular):
         level = half * (1.0 + 4.0 * half) + matrix.slack + numerics.quantum(dtype) * matrix.shape[0] ** 0.5
         return error <= level * (2.0 + level) * units**0.5
 
-    def inside(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return self.surely(matrix, dtype)
+    def is_feasible(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return self.certainly_feasible(matrix, dtype)
 
-    def spectrum(self, matrix: Matrix, s: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def project_spectrum(self, matrix: Matrix, s: tf.Tensor, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         one = matrix.scaled(tf.ones([], s.dtype))[:, tf.newaxis]
         return tf.where(s > matrix.slack * s[:, :1], one, 0.0), tf.zeros_like(s, tf.bool)
 
-    def joined(
+    def reconstruct(
         self, matrix: Matrix, s: tf.Tensor, u: tf.Tensor, v: tf.Tensor, f: tf.Tensor, slope: tf.Tensor
     ) -> tf.Tensor:
         reached = f > 0.0
         q = tf.matmul(tf.where(reached[:, tf.newaxis, :], u, 0.0), v, transpose_b=True)
         return _completed(q, tf.math.count_nonzero(~reached, axis=1, dtype=tf.int32)) / tf.abs(matrix.unit)
 
-    def touches(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def spectrum_on_boundary(self, matrix: Matrix, s: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.ones([s.shape[0]], tf.bool)
 
     def tolerance(self, dtype: tf.DType) -> float:
-        return numerics.epsilon(dtype) + super().tolerance(dtype)
+        return super().tolerance(dtype) - numerics.epsilon(dtype)  # Only one rounding.
 
 
 def _completed(q: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
-    """Makes the columns orthonormal where they lack some directions.
-
-    Args:
-      q: float64 [groups, size, units], U V^T of orthonormal columns, but for some of them.
-      missing: int32 [groups], how many.
-
-    Returns:
-      float64 [groups, size, units].
-    """
+    """Makes the columns of U V^T, float64 [groups, size, units], orthonormal where `missing` directions lack."""
 
     def add(missing: tf.Tensor, q: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         row = _outside(q, svd.first_of_large(1.0 - tf.reduce_sum(tf.square(q), axis=2)))
@@ -92,7 +82,7 @@ def _completed(q: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
 
 
 def _outside(q: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
-    """The unit vector along what is left of a direction outside the range of q: [groups, size] of [groups, size, n]."""
+    """The unit vector along the part of a direction outside the range of q: [groups, size] and [groups, size, n]."""
     for _ in range(2):  # What the first pass leaves by rounding, the second removes.
         direction = direction - tf.linalg.matvec(q, tf.linalg.matvec(q, direction, transpose_a=True))
         direction = tf.math.divide_no_nan(direction, tf.norm(direction, axis=1, keepdims=True))

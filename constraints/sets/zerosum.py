@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from ._affine import Plane
+from ._affine import SumEquality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ZeroSum(Plane):
-    """Groups that sum to zero: the plane { x : sum x_i = 0 }.
+class ZeroSum(SumEquality):
+    """Groups that sum to zero: argmin_p ||p - x|| over the plane { p : sum p_i = 0 }.
 
-    The nearest point of x is x less its mean. Convex, unique. A group whose sum is 0 to within the rounding of its
-    type, relative to its sum of magnitudes, is on the plane and stays; equal weights become exactly 0. O(n).
+    The nearest point is x less its mean. Convex, unique. A group whose sum is 0 to within the rounding of its type,
+    relative to its sum of magnitudes, stays; equal weights become exactly 0. O(n).
 
     References:
       Huang, Liu, Lang and Liu, "Centered Weight Normalization in Accelerating Training of Deep Neural Networks", 2017.

@@ -20,10 +20,10 @@ class FixedSum(Constraint):
     total: float = hyperparameter(0.0, "Sum of a unit's weights.", minimum=-10, maximum=10)
     kind: int = hyperparameter(1, "A whole number.", minimum=1, integer=True, kw_only=True)
 
-    def project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return x + (self.value("total") - tf.reduce_sum(x, axis=0)) / x.shape[0]
 
-    def rounded(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _round(self, p: tf.Tensor, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return numerics.nearest(p, dtype)
 
     def on_boundary(self, w: tf.Tensor) -> tf.Tensor:
@@ -51,7 +51,7 @@ def test_a_set_without_a_formula_says_what_is_missing():
     class Unfinished(Constraint):
         pass
 
-    with pytest.raises(NotImplementedError, match="Unfinished must define `project`"):
+    with pytest.raises(NotImplementedError, match="Unfinished must define `_project`"):
         Unfinished()(np.ones((2, 2), np.float32))
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, schedules
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from tests.support import oracles
 from tests.support.oracles import bits
 from tests.support.suites import KINDS, fast
@@ -82,7 +82,7 @@ def feasible(name, network):
         # There is no set; what tells a map at work is its zeros, or for whole groups what it takes off.
         return name == "groupsoft" or all(np.any(kernel == 0) for kernel in kernels(network))
     room = 1.2e-7 if name in ON_A_SPHERE else 1e-12
-    whole = REGISTRY[name].grouping == "tensor" and not issubclass(REGISTRY[name], Joint)
+    whole = REGISTRY[name].grouping == "tensor" and not issubclass(REGISTRY[name], MatrixSet)
     return all(
         oracles.violation(name, kernel, tuple(range(kernel.ndim)) if whole else None, **VALUES[name]) <= room
         for kernel in kernels(network)

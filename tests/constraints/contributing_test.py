@@ -1,4 +1,4 @@
-"""A new set is one file and two lines: the example of CONTRIBUTING.md, put into a copy of the project as it says."""
+"""A new set is one file, one line and one test file: the example of the tutorial, put into a copy of the project."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from tests.support.processes import ROOT
 
 
 def pieces() -> list[str]:
-    """The code that CONTRIBUTING.md shows: the file, and the lines for registry, definitions, cases and oracles."""
-    section = (ROOT / "CONTRIBUTING.md").read_text().split("## A new constraint")[1].split("\n## ")[0]
-    return re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
+    """The code that the tutorial shows: the file, the line of the registry, and the test file."""
+    return re.findall(r"```py\n(.*?)```", (ROOT / "docs" / "tutorials" / "own-set.md").read_text(), re.DOTALL)
 
 
 def insert(path: pathlib.Path, after: str, line: str) -> None:
@@ -36,19 +35,12 @@ def copy(tmp_path_factory) -> pathlib.Path:
     for name in ("constraints", "models", "trainer", "tests"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    file, registry, definition, case, projection, violation = pieces()
-    name = re.search(r"^# (\S+\.py)$", file, re.MULTILINE)[1]
-    (root / name).write_text(file)
+    file, registry, test = pieces()
+    for text in (file, test):
+        (root / re.search(r"^# (\S+\.py)$", text, re.MULTILINE)[1]).write_text(text)
     package = root / "constraints" / "__init__.py"
     insert(package, "REGISTRY: dict[str, type[Constraint]] = {", registry)
-    insert(package, "from .sets._matrix import Joint", "from .sets.atmost import AtMost")
-    definitions = root / "trainer" / "reporting" / "definitions.py"
-    insert(definitions, "DEFINITIONS: dict[str, Callable[[Seen], list[Quantity]]] = {", definition)
-    insert(root / "tests" / "support" / "cases.py", "CASES = [", case)
-    insert(
-        root / "tests" / "support" / "oracles.py", "PROJECTIONS: dict[str, Callable[..., np.ndarray]] = {", projection
-    )
-    insert(root / "tests" / "support" / "oracles.py", "VIOLATIONS: dict[str, Callable[..., float]] = {", violation)
+    insert(package, "from .sets._matrix import MatrixSet", "from .sets.atmost import AtMost")
     return root
 
 

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 
-from constraints import numerics
+from constraints import base, numerics
 from tests.support import strategies
 from tests.support.cases import CASES, SLACK, Case, close
 from tests.support.oracles import DTYPES, bits, epsilon, largest, quantum
@@ -89,13 +89,13 @@ def feasible(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
 
 
 def final(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
-    hold(same(stack, stack.project(p), p), "projecting twice moved it", w, p)
+    hold(same(stack.project(p), p), "projecting twice moved it", w, p)
     hold(stack.constraint.distance(stack.stacked(p)).numpy() == 0, "a distance of feasible weights", w, p)
 
 
 def feasible_stays(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     inside = stack.violations(w) == 0
-    hold(~inside | same(stack, w, p), "a feasible group moved", w, p)
+    hold(~inside | same(w, p), "a feasible group moved", w, p)
 
 
 def nearest(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
@@ -126,7 +126,7 @@ def distance_is_consistent(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     expected = lengths(wide(w) - stack.nearest(w))
     # What is within rounding of the set counts as in it.
     room = 1e-12 * lengths(w) + 1e-9 * expected + stack.weights * quantum(stack.dtype)
-    if not stack.case.exact or stack.case.per_weight:
+    if not stack.case.exact or stack.case.separable:
         # So does, for one weight, the number of its type next to a bound.
         room += 2.0 * epsilon(stack.dtype) * lengths(p)
     hold(np.abs(distance - expected) <= room, "distance is wrong", w, p)
@@ -145,7 +145,7 @@ def convex_projections_bring_points_no_further_apart(stack: Stack, w: np.ndarray
 
 def order_does_not_matter(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     order = np.random.default_rng(1).permutation(len(w))
-    hold(same(stack, stack.project(w[order]), p[order]), "groups in another order", w[order], p[order])
+    hold(same(stack.project(w[order]), p[order]), "groups in another order", w[order], p[order])
     if stack.case.ordered:
         return
     within = np.random.default_rng(2).permutation(stack.size)
@@ -184,23 +184,23 @@ def bad_groups_touch_no_other(stack: Stack, w: np.ndarray, p: np.ndarray) -> Non
     distance = stack.constraint.distance(stack.stacked(spoilt)).numpy()
     assert np.isinf(distance[::2]).all()
     assert np.isfinite(distance[1::2]).all()
-    if stack.case.per_weight:
+    if stack.case.separable:
         good = np.isfinite(spoilt)
-        hold(same(stack, np.where(good, again, p), p), "a bad weight touched another", spoilt, again)
+        hold(same(np.where(good, again, p), p), "a bad weight touched another", spoilt, again)
         return
-    hold(same(stack, again, spoilt)[::2], "a bad group moved", spoilt[::2], again[::2])
+    hold(same(again, spoilt)[::2], "a bad group moved", spoilt[::2], again[::2])
     if stack.many:
         # Float64 may take over from float32 for all: two units in the last place.
         equal(stack, again[1::2], p[1::2], "a bad group touched another", w[1::2])
     else:
-        hold(same(stack, again, p)[1::2], "a bad group touched another", spoilt[1::2], again[1::2])
+        hold(same(again, p)[1::2], "a bad group touched another", spoilt[1::2], again[1::2])
 
 
 def gradients_are_finite(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     """And those of a convex set, being symmetric with eigenvalues from 0 to 1, neither grow nor turn back."""
     upstream = np.random.default_rng(3).standard_normal(w.shape).astype(w.dtype)
     pulled, exact = (
-        wide(each.flat(each.constraint.pull(each.stacked(w), each.stacked(upstream))))
+        wide(each.flat(each.constraint.vjp(each.stacked(w), each.stacked(upstream))))
         for each in (stack, dataclasses.replace(stack, dtype="float64"))
     )
     # Next to zero, the derivative of a direction may be beyond what the type can hold.
@@ -211,6 +211,12 @@ def gradients_are_finite(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
         room = 4.0 * epsilon(stack.dtype) + 1e-12
         hold(lengths(pulled) <= size * (1 + room), "a gradient grew", w, pulled)
         hold(np.sum(pulled * wide(upstream), axis=1) >= -room * size**2, "a gradient turned back", w, pulled)
+
+
+def fast_path_is_the_reference(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
+    if base._fast_path(type(stack.constraint)):
+        reference = stack.flat(stack.constraint._project_reference(tf.constant(stack.stacked(w))))
+        equal(stack, p, wide(reference), "the fast path is not the reference", w)
 
 
 LAWS: tuple[Callable[[Stack, np.ndarray, np.ndarray], None], ...] = (
@@ -224,6 +230,7 @@ LAWS: tuple[Callable[[Stack, np.ndarray, np.ndarray], None], ...] = (
     signs_do_not_matter,
     bad_groups_touch_no_other,
     gradients_are_finite,
+    fast_path_is_the_reference,
 )
 
 
@@ -233,7 +240,7 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray, how: str) -> N
     results = [stack.flat(result) for result in _compiled(stack, how)(tf.constant(stack.stacked(w)))]
     assert len(results) == (2 if how == "replicas" else 1)
     for result in results:
-        hold(same(stack, result, results[0]), "replicas differ", w, result)
+        hold(same(result, results[0]), "replicas differ", w, result)
         if how == "xla" and case.shifts:
             # XLA fuses a product into a difference. What is left of a weight far larger than the set may be float64's
             # rounding of it, which is then another.
@@ -251,31 +258,31 @@ def compiled_is_eager(stack: Stack, w: np.ndarray, p: np.ndarray, how: str) -> N
                 numerics.nearest(exact * nudge, tf.as_dtype(stack.dtype)).numpy() for nudge in (1 - 1e-13, 1 + 1e-13)
             )
             halfway = (below != above).any(axis=1)
-            hold(halfway | same(stack, result, p), complaint, w, result)
+            hold(halfway | same(result, p), complaint, w, result)
             equal(stack, result, p, complaint, w, ulps=1.0)
         else:
-            hold(same(stack, result, p), complaint, w, result)
+            hold(same(result, p), complaint, w, result)
 
 
 def continued_is_projected(stack: Stack, w: np.ndarray, p: np.ndarray) -> None:
     """Begun from nothing, from where it ended, and from elsewhere, it ends there, in a graph."""
     constraint = stack.constraint
-    if not constraint.carried:
+    if not constraint.warm_start:
         return
-    go_on = tf.function(constraint.continued, autograph=False)
-    carried = tf.zeros([constraint.carried, stack.groups])
+    go_on = tf.function(constraint.project_warm, autograph=False)
+    warm_start = tf.zeros([constraint.warm_start, stack.groups])
     for begun in ("from nothing", "where it ended", "elsewhere"):
-        again, carried = go_on(tf.constant(stack.stacked(w)), carried)
+        again, warm_start = go_on(tf.constant(stack.stacked(w)), warm_start)
         equal(stack, stack.flat(again), wide(p), f"begun {begun}, it ends elsewhere", w, ulps=1.0)
         hold(stack.violations(stack.flat(again)) <= stack.violations(p) + SLACK[stack.dtype], "infeasible", w, p)
         if begun == "where it ended":
-            carried = 0.7 * carried[:, ::-1]
+            warm_start = 0.7 * warm_start[:, ::-1]
 
 
 @functools.cache
 def _compiled(stack: Stack, how: str) -> Callable[[tf.Tensor], tuple]:
     def project(w: tf.Tensor) -> tf.Tensor:
-        return tf.identity(stack.constraint.projected(w))
+        return tf.identity(stack.constraint.project(w))
 
     if how != "replicas":
         return tf.function(lambda w: (project(w),), autograph=False, jit_compile=how == "xla")
@@ -298,11 +305,8 @@ def lengths(x: np.ndarray) -> np.ndarray:
     return largest * np.linalg.norm(x / unit[:, np.newaxis], axis=1)
 
 
-def same(stack: Stack, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[groups]: whether two results are equal to the bit, except as docs/concepts/feasibility.md says."""
-    if stack.many:
-        tiny = np.finfo(np.float32).smallest_normal
-        a, b = (np.where(np.abs(x) < tiny, np.float32(0), x) for x in (a, b))
+def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[groups]: whether two results are equal to the bit, except for subnormals and the sign of zero."""
     a, b = (bits(x).reshape(len(x), -1) for x in (a, b))
     return (a == b).all(axis=1)
 

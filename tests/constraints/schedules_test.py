@@ -163,6 +163,8 @@ def test_other_bad_arguments(make, message):
 class Run:
     """A run of 200 steps, 20 in an epoch."""
 
+    total_steps = 200
+
     def step(self, text, name):
         number, unit = schedules.parse(text, name)
         return round(number * {"": 1, "%": 2, "ep": 20}[unit])

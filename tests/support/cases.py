@@ -1,8 +1,9 @@
-"""The catalogue that the laws run over: each set with numbers, what it is like, and the weights it is tried on."""
+"""The catalogue that the laws run over, from the sets' test files: sets with numbers, and weights to try them on."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import zlib
@@ -11,7 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from constraints import REGISTRY, numerics
-from constraints.sets._matrix import Joint
+from constraints.sets._affine import SumConstraint
+from constraints.sets._matrix import MatrixSet
+from constraints.sets._spectral import SpectralSet
 from tests.support import oracles
 from tests.support.oracles import DTYPES, epsilon, quantum
 
@@ -26,20 +29,17 @@ class TopKOfUnits(REGISTRY["topk"]):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
+    """A set with numbers. What it is like follows from its class and from its oracle.
+
+    Attributes:
+      name: its key in the registry.
+      values: its hyperparameters.
+      options: its other fields.
+    """
+
     name: str
     values: tuple[tuple[str, float], ...] = ()
     options: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    odd: bool = True  # P(-w) = -P(w)
-    per_weight: bool = False
-    ordered: bool = False  # the order of the weights in a group matters
-    shifts: bool = False  # weights are off by the rounding of the largest of their group
-    exact: bool = True  # the set's inequality holds to the last bit after rounding
-    copies: bool = False  # weights stay to the bit or become zeros
-    star: bool = False  # a feasible point times 0.9 is well inside
-    spectral: bool = False  # computed from singular values, whose last bits depend on who computes them
-    sums: bool = False  # weights of one unit are off by the rounding of sums over others, however large
-    unique: bool = True  # zeros and equal weights have one nearest point, or the oracle breaks ties the same way
-    fit: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None  # the nearest shape that the set can take
 
     @property
     def constraint(self):
@@ -55,62 +55,83 @@ class Case:
         return REGISTRY[self.name].convex
 
     @property
+    def separable(self):
+        return REGISTRY[self.name].separable
+
+    @property
     def joint(self):
-        return issubclass(REGISTRY[self.name], Joint)
+        return issubclass(REGISTRY[self.name], MatrixSet)
+
+    @property
+    def spectral(self):
+        """Whether singular values decide, whose last bits depend on who computes them."""
+        return issubclass(REGISTRY[self.name], SpectralSet)
+
+    @property
+    def shifts(self):
+        """Whether weights are off by the rounding of the largest of their group."""
+        return issubclass(REGISTRY[self.name], SumConstraint)
+
+    @property
+    def exact(self):
+        """Whether the set's inequality holds to the last bit after rounding."""
+        low = self.arguments.get("min_value")
+        return not REGISTRY[self.name].thin and (low is None or low < self.arguments["max_value"])
+
+    @property
+    def unique(self):
+        """Whether zeros and equal weights have one nearest point, or the oracle breaks ties the same way."""
+        return getattr(oracles.of(self.name), "UNIQUE", True)
+
+    @functools.cached_property
+    def odd(self):
+        """Whether P(-w) = -P(w)."""
+        return np.allclose(self._of_sample(lambda w: -w), -self._of_sample(lambda w: w))
+
+    @functools.cached_property
+    def ordered(self):
+        """Whether the order of the weights in a group matters."""
+        order = np.random.default_rng(1).permutation(self._sample.shape[0])
+        return not np.allclose(self._of_sample(lambda w: w[order]), self._of_sample(lambda w: w)[order])
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.fit(shape) if self.fit else shape
+        """The nearest shape that the set can take."""
+        return getattr(oracles.of(self.name), "fit", lambda shape: shape)(shape)
 
     def lengths(self, x: np.ndarray) -> np.ndarray:
         """The l2 norm of each group of a matrix, one group if the set joins its columns."""
         return np.linalg.norm(x) if self.joint else np.linalg.norm(x, axis=0)
 
+    def _of_sample(self, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return oracles.project(self.name, change(self._sample), **self.arguments)
+
+    @property
+    def _sample(self) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal(self.shape((12, 4)))
+
     def __str__(self):
         return "-".join([self.name, *(f"{value:g}" for _, value in self.values)])
 
 
-def even(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The nearest shape of a kernel, of an even number of rows and of columns."""
-    size, units = math.prod(shape[:-1]), shape[-1] if shape else 1
-    if 2 <= len(shape) <= 4 and size % 2 == units % 2 == 0:
-        return shape
-    return max(size // 2, 1) * 2, max(units // 2, 1) * 2
+@functools.cache
+def _all_cases() -> list[Case]:
+    """The cases of every set's test file."""
+    found = []
+    for name in SETS:
+        options = {field.name for field in REGISTRY[name].options()}
+        for arguments in oracles.of(name).CASES:
+            values = tuple((key, value) for key, value in arguments.items() if key not in options)
+            found.append(Case(name, values, tuple((key, arguments[key]) for key in options)))
+    return found
 
 
-def _tall(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """As many rows at least as columns, by turning over what has fewer."""
-    wide = len(shape) > 1 and int(np.prod(shape[:-1])) < shape[-1] and 0 not in shape
-    return (shape[-1], *shape[:-1]) if wide else shape
+def __getattr__(name: str) -> list[Case]:
+    """CASES, collected when they are asked for, because the sets' test files import this one."""
+    if name == "CASES":
+        return _all_cases()
+    raise AttributeError(name)
 
 
-CASES = [
-    Case("block", (("sparsity", 0.6),), (("block", (2, 2)),), ordered=True, copies=True, fit=even),
-    Case("box", (("max_value", 0.3), ("min_value", -0.7)), odd=False, per_weight=True),
-    Case("halfspace", (("total", 0.4),), odd=False, shifts=True, star=True),
-    Case("hyperplane", (("total", 1.3),), odd=False, exact=False, shifts=True),
-    Case("l1ball", (("max_value", 1.7),), star=True),
-    Case("l1infball", (("max_value", 1.7),), star=True, sums=True),
-    Case("l1sphere", (("total", 1.7),), exact=False),
-    Case("l1topk", (("max_value", 1.7), ("sparsity", 0.6)), star=True),
-    Case("l21ball", (("max_value", 1.7),), star=True),
-    Case("lowrank", (("rank", 2),), exact=False, spectral=True),
-    Case("mask", per_weight=True),
-    Case("maxnorm", (("max_value", 1.3),), star=True),
-    Case("minmaxnorm", (("max_value", 1.3), ("min_value", 0.4))),
-    Case("minmaxnorm", (("max_value", 0.9), ("min_value", 0.9)), exact=False),
-    Case("nm", (("n", 2), ("m", 4)), ordered=True, copies=True),
-    Case("none", per_weight=True),
-    Case("nonneg", odd=False, per_weight=True),
-    Case("nuclear", (("max_value", 3.1),), star=True, spectral=True),
-    Case("orthogonal", exact=False, spectral=True, unique=False, fit=_tall),
-    Case("simplex", (("total", 1.7),), odd=False, exact=False),
-    Case("simplextopk", (("total", 1.7), ("sparsity", 0.6)), odd=False, exact=False),
-    Case("spectral", (("max_value", 1.3),), star=True, spectral=True),
-    Case("topk", (("sparsity", 0.6),), copies=True),
-    Case("unitnorm", exact=False),
-    Case("unitsparse", (("sparsity", 0.6),), copies=True),
-    Case("zerosum", exact=False, shifts=True),
-]
 # float64 has nothing wider to round from.
 SLACK = {"float32": 1e-12, "bfloat16": 1e-12, "float16": 1e-12, "float64": 1e-14}
 # The largest is past the size up to which products are taken in float64.
@@ -147,9 +168,8 @@ def close(
     tallest = np.max(np.abs(expected), axis=fan_in, keepdims=True, initial=0.0)
     # Sums of float64 in another order move a threshold by their own rounding.
     size = math.prod(expected.shape[axis] for axis in fan_in)
-    known = 0.0 if case.copies or case.per_weight else numerics.slack(size)
-    room = ulps * epsilon(dtype) * np.abs(expected) + known * tallest + quantum(dtype)
-    if case.sums or case.spectral:
+    room = ulps * epsilon(dtype) * np.abs(expected) + numerics.slack(size) * tallest + quantum(dtype)
+    if case.joint:
         # A sum, or a singular vector, is off by a rounding of the largest weight; a convex projection adds nothing.
         room = room + 1e-13 * scale
     if case.shifts or case.spectral:

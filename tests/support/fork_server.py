@@ -77,7 +77,7 @@ def serve() -> None:
     quiet_import.import_tensorflow()
     import tensorflow_datasets  # noqa: F401
 
-    import trainer.session  # noqa: F401
+    import trainer.training.session  # noqa: F401
 
     for line in sys.stdin:
         folder, flags = json.loads(line)

@@ -41,6 +41,14 @@ def succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedP
     return result
 
 
+def python(program: str, cwd: pathlib.Path, timeout: float = 600) -> str:
+    """What a Python program prints, in a process of its own; AssertionError if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout
+    )
+    return succeeded(done).stdout
+
+
 def certificate(directory: pathlib.Path) -> dict[str, Any]:
     """The certificate of a run."""
     return json.loads((directory / "certificate.json").read_text())

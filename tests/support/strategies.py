@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from tests.support import oracles
 from tests.support.cases import SCALES, Case
 from tests.support.oracles import DTYPES
@@ -30,7 +30,7 @@ class Stack:
     groups: int
 
     @property
-    def constraint(self) -> Joint:
+    def constraint(self) -> MatrixSet:
         """The set, with a matrix of its own for each group."""
         return dataclasses.replace(self.case.constraint, each=0) if self.case.joint else self.case.constraint
 

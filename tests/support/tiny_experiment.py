@@ -1,4 +1,4 @@
-"""Tiny data and networks, and the trainer's parts put together around them as `trainer.experiment` does."""
+"""Tiny data and networks, and the trainer's parts put together around them as `trainer.training.experiment` does."""
 
 from __future__ import annotations
 

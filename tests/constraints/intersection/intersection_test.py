@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from constraints import REGISTRY, Intersection
+from constraints import REGISTRY, Intersection, check_nonempty
 from tests.support import oracles
 from tests.support.oracles import bits
 from tests.support.suites import fast
@@ -111,10 +111,10 @@ def test_extreme_scales_and_nan_stay_apart(sets):
 )
 def test_sets_that_cannot_meet_are_named(sets, meet):
     if meet:
-        made(*sets).check_meets((9, 4))
+        check_nonempty(made(*sets), (9, 4))
     else:
         with pytest.raises(ValueError, match=f"{sets[0][0]}.* and {sets[1][0]}.* in groups of 9 weights"):
-            made(*sets).check_meets((9, 4))
+            check_nonempty(made(*sets), (9, 4))
 
 
 @pytest.mark.parametrize("sets", [(BALL, BOX), (BOX, PLANE), (L1, BELOW)], ids=str)
@@ -122,8 +122,8 @@ def test_derivative_agrees_with_differences(sets):
     rng = np.random.default_rng(3)
     x, u, v = (tf.constant(rng.standard_normal((7, 4))) for _ in range(3))
     c, h = made(*sets), 1e-6
-    slope = tf.reduce_sum((c.project(x + h * v, x.dtype) - c.project(x - h * v, x.dtype)) * u) / (2 * h)
-    np.testing.assert_allclose(tf.reduce_sum(c.pull(x, u) * v), slope, atol=1e-6)
+    slope = tf.reduce_sum((c._project(x + h * v, x.dtype) - c._project(x - h * v, x.dtype)) * u) / (2 * h)
+    np.testing.assert_allclose(tf.reduce_sum(c.vjp(x, u) * v), slope, atol=1e-6)
 
 
 def test_saved_and_loaded_it_is_equal_and_names_stay_apart():

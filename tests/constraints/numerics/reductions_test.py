@@ -44,7 +44,7 @@ def test_a_tensor_is_cut_into_parts_in_a_graph_alone():
 
     def decide(way):
         def function(w):
-            decided[way] = reductions.in_parts(w)
+            decided[way] = reductions.is_sharded(w)
             return w
 
         return function
@@ -92,13 +92,13 @@ def test_projections_are_the_same_in_parts(name):
         w = np.nan_to_num(w)
     else:
         kept[5] = False
-    eager = constraint.projected(tf.constant(w)).numpy()
-    graph = tf.function(constraint.projected, autograph=False)(tf.constant(w)).numpy()
+    eager = constraint.project(tf.constant(w)).numpy()
+    graph = tf.function(constraint.project, autograph=False)(tf.constant(w)).numpy()
     np.testing.assert_array_equal(graph[:, ~kept], w[:, ~kept])
     # Sums of parts round by themselves, in the last bits of float64.
     np.testing.assert_array_almost_equal_nulp(graph[:, kept], eager[:, kept], nulp=1)
     assert np.array_equal(graph[:, kept] == 0, eager[:, kept] == 0)
-    again = tf.function(constraint.projected, autograph=False)(tf.constant(graph)).numpy()
+    again = tf.function(constraint.project, autograph=False)(tf.constant(graph)).numpy()
     np.testing.assert_array_equal(again[:, kept], graph[:, kept])
 
 
@@ -109,10 +109,10 @@ def test_going_on_in_parts_from_the_last_projection_ends_where_a_first_one_does(
     constraint = REGISTRY[name](**NAMES[name], axis=0)
     rng = np.random.default_rng(7)
     w = tf.constant(rng.standard_normal(shape).astype(np.float32) * 0.05)
-    go_on = tf.function(constraint.continued, autograph=False)
-    first = tf.function(constraint.projected, autograph=False)
-    carried = tf.zeros([constraint.carried, shape[1]])
+    go_on = tf.function(constraint.project_warm, autograph=False)
+    first = tf.function(constraint.project, autograph=False)
+    warm_start = tf.zeros([constraint.warm_start, shape[1]])
     for _ in range(3):
-        p, carried = go_on(w, carried)
+        p, warm_start = go_on(w, warm_start)
         np.testing.assert_array_equal(p, first(w))
         w = p + 1e-3 * rng.standard_normal(shape).astype(np.float32)

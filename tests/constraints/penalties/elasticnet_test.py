@@ -42,5 +42,5 @@ def test_one_penalty_alone():
     np.testing.assert_array_equal(bits(ElasticNet(0.0, 0.25)(w)), bits(decayed))
     w[3] = 0.0
     assert not np.any(ElasticNet(0.0, 0.25).active(w)), "squares alone hold nothing at zero"
-    np.testing.assert_allclose(ElasticNet(0.0, 0.25).pull(w, np.ones_like(w)), 0.8)
+    np.testing.assert_allclose(ElasticNet(0.0, 0.25).vjp(w, np.ones_like(w)), 0.8)
     assert ElasticNet(0.1, 0.2) != SoftThreshold(0.1)

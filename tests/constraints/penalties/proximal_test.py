@@ -27,7 +27,7 @@ class Map:
     degree: dict[str, int]  # scaling weights by s and a penalty by s to this power scales the result by s
     penalty: Callable[..., float]
     minimiser: Callable[..., np.ndarray]
-    per_weight: bool = True
+    separable: bool = True
 
 
 def _group(x: np.ndarray, penalty: float) -> np.ndarray:
@@ -51,7 +51,7 @@ MAPS = {
         {"penalty": 1},
         lambda x, penalty: penalty * oracles.norm(x),
         _group,
-        per_weight=False,
+        separable=False,
     ),
     "hardthreshold": Map(
         {"penalty": 0.4},
@@ -219,7 +219,7 @@ def test_nan_and_inf_stay_in_their_group(name, dtype, size, bad):
     np.testing.assert_array_equal(bits(p[:, others]), bits(expected[:, others]))
     np.testing.assert_array_equal(p[3, 2].astype(np.float64), bad)
     rest = [0, 1, 2, 4, 5, 6, 7]
-    untouched = expected if MAPS[name].per_weight else mended
+    untouched = expected if MAPS[name].separable else mended
     np.testing.assert_array_equal(bits(p[rest, 2]), bits(untouched[rest, 2]))
     distance = made(name).distance(w).numpy()
     assert np.isinf(distance[2])
@@ -284,7 +284,7 @@ def test_no_weights_are_no_trouble(name, dtype, shape):
     w = np.zeros(shape, DTYPES[dtype])
     mapped = made(name)
     assert mapped(w).shape == shape
-    assert mapped.pull(w, w).shape == shape
+    assert mapped.vjp(w, w).shape == shape
     assert mapped.distance(w).shape == mapped.norm(w).shape == mapped.active(w).shape
     assert np.all(mapped.distance(w).numpy() == 0)
 
@@ -399,10 +399,10 @@ def test_the_gradient_is_that_of_finite_differences(name):
 def test_the_gradient_at_zeros_is_0_and_of_no_penalty_passes(name):
     w = np.zeros((6, 3), np.float32)
     upstream = np.ones_like(w)
-    np.testing.assert_array_equal(made(name).pull(w, upstream), 0 * upstream)
-    np.testing.assert_array_equal(made(name).stepped(0).pull(w, upstream), upstream)
+    np.testing.assert_array_equal(made(name).vjp(w, upstream), 0 * upstream)
+    np.testing.assert_array_equal(made(name).stepped(0).vjp(w, upstream), upstream)
     w[1, 0] = np.nan
-    pulled = made(name).pull(w, upstream).numpy()
+    pulled = made(name).vjp(w, upstream).numpy()
     np.testing.assert_array_equal(pulled[:, 0], 1.0)
     np.testing.assert_array_equal(pulled[:, 1:], 0.0)
 
@@ -415,7 +415,7 @@ def test_proximal_gradient_steps_find_exact_zeros(name):
     w, rate = target + 0.5, 0.5
     for _ in range(200):
         w = mapped.stepped(rate)(w - rate * (w - target)).numpy()
-    assert np.any(w == 0) == MAPS[name].per_weight
+    assert np.any(w == 0) == MAPS[name].separable
     if REGISTRY[name].convex:
         np.testing.assert_allclose(w, mapped(target), atol=1e-12)
     else:

@@ -2,14 +2,26 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from constraints import REGISTRY, schedules
 from tests.support import oracles
 from tests.support.oracles import DTYPES, bits
-from tests.support.suites import fast
 
 Box = REGISTRY["box"]
+
+CASES = [{"max_value": 0.3, "min_value": -0.7}]
+
+
+def oracle(x, min_value, max_value):
+    return np.clip(x, min_value, max_value)
+
+
+def violation(x, min_value, max_value):
+    return max((oracles.outside(weight, min_value, max_value) for weight in x), default=0.0)
+
+
+def norm(x):
+    return np.max(np.abs(x))
 
 
 def test_exact_cases():
@@ -40,21 +52,6 @@ def test_bounds_with_nothing_between_them_give_the_nearest_number(dtype):
     np.testing.assert_array_equal(p, np.full(3, value).astype(DTYPES[dtype]))
     np.testing.assert_array_equal(bits(Box(min_value=value, max_value=value)(p)), bits(p))
     assert Box(min_value=value, max_value=value).distance(p) == 0
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("groups", fast([1, 300], 300))
-def test_subnormals_and_zeros_are_told_apart(dtype, compiled, groups):
-    tiny = float(oracles.ml_dtypes.finfo(DTYPES[dtype]).smallest_subnormal)
-    w = np.tile([[-tiny], [-0.0], [0.0], [tiny], [3 * tiny], [np.nan]], groups).astype(DTYPES[dtype])
-    if dtype == "float32" and groups > 1:
-        pytest.skip("arithmetic may lose them there")
-    for low, high in ((-0.7, 0.3), (0.0, 0.3), (-0.7, 0.0), (-0.0, 0.3)):
-        x = w.astype(np.float64)
-        expected = np.where(x < low, low, np.where(x > high, high, x)).astype(DTYPES[dtype])
-        p = tf.function(Box(min_value=low, max_value=high), jit_compile=compiled)(w).numpy()
-        np.testing.assert_array_equal(bits(p), bits(expected))
 
 
 def test_bounds_beyond_the_type_clip_inf_to_its_largest_number():

@@ -1,5 +1,7 @@
 """Tests of groups whose sum is bounded."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,16 @@ from tests.support import oracles
 from tests.support.oracles import DTYPES, bits
 
 Halfspace = REGISTRY["halfspace"]
+
+CASES = [{"total": 0.4}]
+
+
+def oracle(x, total):
+    return oracles.summing_to(x, total) if math.fsum(x) > total else x
+
+
+def violation(x, total):
+    return max(oracles.excess(x, total), 0.0)
 
 
 def test_exact_cases():

@@ -10,6 +10,16 @@ from tests.support.oracles import DTYPES, bits
 
 Hyperplane = REGISTRY["hyperplane"]
 
+CASES = [{"total": 1.3}]
+
+
+def oracle(x, total):
+    return oracles.summing_to(x, total)
+
+
+def violation(x, total):
+    return abs(oracles.excess(x, total))
+
 
 def test_exact_cases():
     w = np.float32([[3.0, 1.0, 0.0, 5.0], [1.0, -2.0, 0.0, 5.0], [-1.0, 1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 5.0]])

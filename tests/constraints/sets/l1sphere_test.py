@@ -1,16 +1,29 @@
 """Tests of the l1 sphere."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, schedules
+from tests.constraints.sets import l1ball_test, simplex_test
 from tests.support import oracles
 from tests.support.oracles import DTYPES, bits
 
 L1Sphere = REGISTRY["l1sphere"]
+
+CASES = [{"total": 1.7}]
+norm = l1ball_test.norm
+
+
+def oracle(x, total):
+    return np.where(x < 0, -1.0, 1.0) * simplex_test.oracle(np.abs(x), total)
+
+
+def violation(x, total):
+    return oracles.outside(math.fsum(np.abs(x)), total, total) if x.size else 0.0
 
 
 def test_exact_cases():

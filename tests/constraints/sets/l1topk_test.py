@@ -7,11 +7,23 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, schedules
+from tests.constraints.sets import l1ball_test, topk_test
 from tests.support import oracles
 from tests.support.oracles import DTYPES, bits
 from tests.support.suites import every_dtype_and_way
 
 L1TopK = REGISTRY["l1topk"]
+
+CASES = [{"max_value": 1.7, "sparsity": 0.6}]
+norm = l1ball_test.norm
+
+
+def oracle(x, max_value, sparsity):
+    return l1ball_test.oracle(topk_test.oracle(x, sparsity), max_value)
+
+
+def violation(x, max_value, sparsity):
+    return l1ball_test.violation(x, max_value) + topk_test.violation(x, sparsity)
 
 
 def test_exact_cases():
@@ -48,15 +60,6 @@ def test_ties_are_kept_by_index(dtype, compiled):
     expected = oracles.project("l1topk", w, max_value=4.0, sparsity=0.7)
     np.testing.assert_array_equal(p != 0, expected != 0)
     np.testing.assert_allclose(p, expected, rtol=oracles.epsilon(dtype) + 1e-14)
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_subnormals_count_as_weights(compiled):
-    tiny = np.finfo(np.float32).smallest_subnormal
-    w = np.array([[5.0], [tiny], [-tiny * 2], [0.0]], np.float32)
-    p = tf.function(L1TopK(1.0, sparsity=0.5), jit_compile=compiled)(w)
-    assert np.count_nonzero(bits(p).view(np.uint32)) <= 2
-    assert p[0, 0] == 1.0
 
 
 def test_with_a_wide_ball_it_is_topk_and_without_sparsity_l1ball():

@@ -8,9 +8,34 @@ import tensorflow as tf
 from constraints import REGISTRY, schedules
 from tests.support import matrix_oracles, oracles
 from tests.support.oracles import DTYPES, bits
-from tests.support.suites import fast
 
 L21Ball = REGISTRY["l21ball"]
+
+CASES = [{"max_value": 1.7}]
+
+
+def oracle(x, max_value):
+    """Sorts the norms and tries each number of units: the largest whose threshold lies below its smallest norm."""
+    lengths = np.array([oracles.norm(unit) for unit in x.T])
+    if np.sum(lengths) <= max_value:
+        return x
+    descending = np.sort(lengths)[::-1]
+    excess = descending - descending[0]
+    threshold = 0.0
+    for count in range(1, lengths.size + 1):
+        candidate = (np.sum(excess[:count]) - max_value) / count
+        if excess[count - 1] > candidate:
+            threshold = candidate
+    shrunk = np.maximum(lengths - descending[0] - threshold, 0.0)
+    return x * np.divide(shrunk, lengths, out=np.zeros_like(lengths), where=shrunk > 0)
+
+
+def violation(x, max_value):
+    return oracles.outside(norm(x), 0.0, max_value)
+
+
+def norm(x):
+    return float(sum(oracles.norm(unit) for unit in x.T))
 
 
 def dual(x):
@@ -69,33 +94,6 @@ def test_equal_units_share_the_budget(scale):
     np.testing.assert_allclose(np.linalg.norm(p / scale, axis=0), [0.1, 0.1, 0.1, 0.0], rtol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "kind", fast(["plain", "inside", "far", "small", "one unit", "NaN"], "plain", "one unit", "NaN")
-)
-def test_many_float32_weights(kind):
-    w = np.random.default_rng(3).standard_normal((300, 20))
-    bound = {"inside": 400.0, "far": 1e-9, "one unit": 50.0}.get(kind, 100.0)
-    if kind == "far":
-        w *= 1e30
-    elif kind == "small":
-        w[:, 3] *= 1e-42
-        w[:, 4] = 0.0
-    elif kind == "one unit":
-        w[:, 1:] *= 0.01
-    w = w.astype(np.float32)
-    if kind == "NaN":
-        w[3, 4] = np.nan
-    expected = w if kind == "NaN" else oracles.project("l21ball", w, max_value=bound)
-    constraint = L21Ball(bound)
-    for project in (constraint, *(tf.function(constraint, jit_compile=compiled) for compiled in (False, True))):
-        p = project(w).numpy()
-        np.testing.assert_allclose(p, expected, rtol=2.4e-7, atol=1.2e-38)
-        np.testing.assert_array_equal(bits(project(p)), bits(p))
-        assert kind == "NaN" or oracles.violation("l21ball", p, max_value=bound) <= 1e-12
-        if kind in ("inside", "NaN"):
-            np.testing.assert_array_equal(bits(p), bits(w))
-
-
 def test_each_matrix_has_a_budget_of_its_own():
     w = np.random.default_rng(4).standard_normal((40, 3, 20)).astype(np.float32)
     w[:, 1] *= 0.01
@@ -116,11 +114,9 @@ def test_the_derivative_next_to_zero_units_and_on_several_matrices():
     for bound in (4.0, 100.0):
         constraint = L21Ball(bound, each=0)
         moved = (constraint(w + 1e-6 * direction) - constraint(w - 1e-6 * direction)).numpy() / 2e-6
-        pulled = constraint.pull(w, upstream).numpy()
+        pulled = constraint.vjp(w, upstream).numpy()
         np.testing.assert_allclose(np.sum(pulled * direction), np.sum(moved * upstream), rtol=1e-7)
-        np.testing.assert_allclose(
-            np.sum(constraint.pull(w, direction) * upstream), np.sum(moved * upstream), rtol=1e-7
-        )
+        np.testing.assert_allclose(np.sum(constraint.vjp(w, direction) * upstream), np.sum(moved * upstream), rtol=1e-7)
 
 
 def test_a_budget_that_is_annealed_to_zero_leaves_zeros():
@@ -133,17 +129,3 @@ def test_a_budget_that_is_annealed_to_zero_leaves_zeros():
 def test_the_budget_is_above_0(bad):
     with pytest.raises(ValueError, match="max_value="):
         L21Ball(bad)
-
-
-def test_large_kernels_are_projected_exactly():
-    w = np.random.default_rng(8).standard_normal((2_000, 100)).astype(np.float32)
-    w *= np.random.default_rng(9).uniform(0.0, 2.0, 100).astype(np.float32)
-    for max_value in (0.1, 1000.0, 1e9):
-        p = L21Ball(max_value)(w).numpy()
-        expected = oracles.project("l21ball", w, max_value=max_value)
-        assert np.all(np.abs(p - expected) <= 1.1 * 2.0**-23 * np.abs(expected) + 1e-13)
-        assert np.linalg.norm(p.astype(np.float64), axis=0).sum() <= max_value * (1 + 1e-13)
-        np.testing.assert_array_equal(bits(L21Ball(max_value)(p)), bits(p))
-        np.testing.assert_array_equal(bits(tf.function(L21Ball(max_value), jit_compile=True)(w)), bits(p))
-    w[3, 5] = np.inf
-    np.testing.assert_array_equal(bits(L21Ball(1.0)(w)), bits(w))

@@ -11,6 +11,16 @@ from tests.support.oracles import bits
 
 MaxNorm = REGISTRY["maxnorm"]
 
+CASES = [{"max_value": 1.3}]
+
+
+def oracle(x, max_value):
+    return x if oracles.norm(x) <= max_value else oracles.scaled_to(x, max_value)
+
+
+def violation(x, max_value):
+    return oracles.outside(oracles.norm(x), 0.0, max_value)
+
 
 def test_exact_cases_are_exact():
     w = tf.constant([[4.0, 6.0, 0.0, 1.0], [0.0, 0.0, -7.0, 1.0]])
@@ -119,26 +129,6 @@ class TestAgainstTheStockConstraint:
         assert not np.any(keras.constraints.MaxNorm(-1.0)(tf.ones([2, 2])))
         with pytest.raises(ValueError, match="max_value=-1"):
             MaxNorm(-1.0)
-
-
-@pytest.mark.parametrize("shape", [(2_000, 100), (150_001,)], ids=str)
-def test_large_tensors_are_projected_in_float64(shape):
-    rng = np.random.default_rng(8)
-    w = (rng.standard_normal(shape) * rng.uniform(0.0, 3.0, shape[1:])).astype(np.float32)
-    w[5] = -0.0
-    max_value = 1.5 * shape[0] ** 0.5
-    if w.ndim > 1:
-        w[:, 1], w[7, 2], w[7, 3] = 0.0, np.nan, -np.inf
-    p = MaxNorm(max_value)(w).numpy()
-    expected = w if w.ndim == 1 else oracles.project("maxnorm", np.nan_to_num(w, posinf=1.0), max_value=max_value)
-    good = np.ones(w.shape, bool) if w.ndim == 1 else np.isfinite(w).all(axis=0) & np.ones(w.shape, bool)
-    assert np.all(np.abs(p - expected)[good] <= 1.01 * 2.0**-23 * np.abs(expected[good]))
-    np.testing.assert_array_equal(bits(p[~good]), bits(w[~good]))
-    assert np.linalg.norm(p.astype(np.float64), axis=0)[np.isfinite(p).all(axis=0)].max() <= max_value * (1 + 1e-13)
-    np.testing.assert_array_equal(bits(MaxNorm(max_value)(p)), bits(p))
-    np.testing.assert_array_equal(bits(tf.function(MaxNorm(max_value), jit_compile=True)(w)), bits(p))
-    inside = w * np.float32(0.01)
-    np.testing.assert_array_equal(bits(MaxNorm(max_value)(inside)), bits(inside))
 
 
 def test_a_bound_beyond_float32_holds():

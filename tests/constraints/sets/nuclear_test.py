@@ -5,10 +5,25 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, schedules
-from tests.support import oracles
+from tests.constraints.sets import l1ball_test
+from tests.support import matrix_oracles, oracles
 from tests.support.oracles import DTYPES, bits, epsilon
 
 Nuclear = REGISTRY["nuclear"]
+
+CASES = [{"max_value": 3.1}]
+
+
+def oracle(x, max_value):
+    return matrix_oracles.with_singular_values(x, lambda s: l1ball_test.oracle(s, max_value))
+
+
+def violation(x, max_value):
+    return max(norm(x) / max_value - 1.0, 0.0)
+
+
+def norm(x):
+    return matrix_oracles.singular_values(x).sum()
 
 
 def test_exact_cases():
@@ -81,7 +96,7 @@ def test_an_annealed_bound_ends_at_zero():
 def test_the_gradient_at_equal_singular_values(compiled):
     # Each is 2 and becomes 1: their sum stays, so that what is symmetric passes but for its mean on the diagonal.
     upstream = np.random.default_rng(6).standard_normal((4, 4))
-    pull = tf.function(Nuclear(4.0).pull, jit_compile=compiled)
+    pull = tf.function(Nuclear(4.0).vjp, jit_compile=compiled)
     symmetric, antisymmetric = (upstream + upstream.T) / 2.0, (upstream - upstream.T) / 2.0
     expected = symmetric - np.eye(4) * np.trace(upstream) / 4.0 + antisymmetric / 2.0
     np.testing.assert_allclose(pull(2.0 * np.eye(4), upstream), expected, atol=1e-15)

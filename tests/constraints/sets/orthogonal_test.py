@@ -5,10 +5,30 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY
+from tests.support import matrix_oracles
 from tests.support.oracles import DTYPES, bits, epsilon
 from tests.support.suites import every_dtype_and_way
 
 Orthogonal = REGISTRY["orthogonal"]
+
+CASES = [{}]
+# Which of several nearest points is taken depends on who decomposes the matrix.
+UNIQUE = False
+
+
+def fit(shape):
+    """As many rows at least as columns, by turning over what has fewer."""
+    wide = len(shape) > 1 and int(np.prod(shape[:-1])) < shape[-1] and 0 not in shape
+    return (shape[-1], *shape[:-1]) if wide else shape
+
+
+def oracle(x):
+    return matrix_oracles.with_singular_values(x, np.ones_like)
+
+
+def violation(x):
+    # Root of the mean square, because rounding moves each of them.
+    return float(np.sqrt(np.mean((matrix_oracles.singular_values(x) - 1.0) ** 2))) if x.size else 0.0
 
 
 def off(p):
@@ -91,7 +111,7 @@ def test_a_matrix_wider_than_tall_is_refused_and_told_what_to_do():
     w = np.random.default_rng(3).standard_normal((4, 7)).astype(np.float32)
     with pytest.raises(ValueError, match=r"\(4, 7\) make matrices of 4 rows and 7 columns.*axis=1.*`each`"):
         Orthogonal()(w)
-    for method in (Orthogonal().distance, Orthogonal().norm, Orthogonal().active, Orthogonal().projected):
+    for method in (Orthogonal().distance, Orthogonal().norm, Orthogonal().active, Orthogonal().project):
         with pytest.raises(ValueError, match="cannot be orthonormal"):
             method(w)
     assert off(Orthogonal(axis=1)(w).numpy().T) <= 1e-6
@@ -108,13 +128,13 @@ def test_the_gradient_at_a_feasible_point_is_along_the_set():
     upstream = rng.standard_normal((6, 4))
     inner = q.T @ upstream
     np.testing.assert_allclose(
-        Orthogonal().pull(q, upstream), upstream - q @ (inner + inner.T) / 2.0, atol=1e-13, err_msg="tangent space"
+        Orthogonal().vjp(q, upstream), upstream - q @ (inner + inner.T) / 2.0, atol=1e-13, err_msg="tangent space"
     )
 
 
 def test_the_gradient_of_a_matrix_without_full_rank_is_finite():
     w = deficient()
-    assert np.all(np.isfinite(Orthogonal(each=0).pull(w, np.ones_like(w))))
+    assert np.all(np.isfinite(Orthogonal(each=0).vjp(w, np.ones_like(w))))
 
 
 def test_extreme_float64_weights():
