@@ -223,7 +223,7 @@ def _not_finite(row: Projection) -> str:
         # Not by bits: which formula is the fastest may depend on whether all weights are finite.
         if not _apart(p[:, others], expected[:, others]) <= ULPS * epsilon("float32"):
             return f"{_word(bad)} changes other groups"
-        untouched = expected if row.case.per_weight else w
+        untouched = expected if row.case.separable else w
         if not np.array_equal(bits(p[rest, 2]), bits(untouched[rest, 2])):
             return f"{_word(bad)} changes its group"
     return ""

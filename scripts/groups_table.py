@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from constraints import REGISTRY
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from trainer.rules import layer_groups, matching
 from trainer.rules.target import Target
 from trainer.settings.rule import Rule
@@ -116,11 +116,11 @@ def _cell(model: keras.Model, path: str, constraint: str = "maxnorm", **settings
         found = target(model, path, constraint, **settings)
     except ValueError:
         return "-"
-    if isinstance(found.constraint, Joint):
+    if isinstance(found.constraint, MatrixSet):
         count, size, units = members(found).shape
         return f"{count} of {size}x{units}"
     if constraint == "nm":
-        constraint_there = found.constraint.laid_out(found.constraint._layout(found.weights().shape, None))
+        constraint_there = found.constraint.for_layout(found.constraint._layout(found.weights().shape, None))
         run = constraint_there.rows[1]
         return f"{found.size // run} of {run}"
     size, count = members(found).shape

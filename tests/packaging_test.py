@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import constraints
-from tests.support import processes
+from tests.support import processes, tiny_experiment
 from tests.support.processes import ROOT
 
 NAME = "constrained_training"
@@ -92,10 +92,10 @@ BESIDE = f"""
 import importlib.resources, sys
 import {NAME}, {NAME}.trainer.main
 assert "tensorflow" not in sys.modules, "signals are not listened to while TensorFlow is imported"
-from {NAME} import MaxNorm, REGISTRY, attach, schedules
+from {NAME} import MaxNorm, REGISTRY, Rule, Trainer, attach, match, schedules
 assert {NAME}.constraints.MaxNorm is MaxNorm is {NAME}.REGISTRY["maxnorm"]
 assert MaxNorm.__module__ == "{NAME}.constraints.sets.maxnorm"
-assert {{"MaxNorm", "attach", "models"}} <= set(dir({NAME}))
+assert {{"MaxNorm", "Rule", "Trainer", "models"}} <= set(dir({NAME}))
 assert "constraints" not in sys.modules and "models" not in sys.modules
 import constraints, models, scripts, trainer
 assert constraints.MINE and models.MINE and scripts.MINE and trainer.MINE
@@ -127,6 +127,79 @@ def test_the_program_trains_and_goes_on_beside_folders_of_the_same_names(python,
     assert prepared.startswith("digits is prepared in data")
     table = said([program, "--flagfile=maxnorm_dense", "--data_dir=data", "--dry_run"], project)
     assert "hidden_1/kernel  64x64" in table
+
+
+# A program outside the repository: a subclassed model with a loss and a metric of its own, killed where it is told to.
+PROGRAM = f"""
+import os, signal, sys
+import keras, numpy as np
+from {NAME} import MaxNorm, Rule, TopK, Trainer, schedules
+import constraints, models
+assert constraints.MINE and models.MINE
+
+class Net(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden = keras.layers.Dense(8, activation="relu", name="hidden")
+        self.drop = keras.layers.Dropout(0.3)
+        self.last = keras.layers.Dense(2, name="last")
+
+    def call(self, inputs, training=False):
+        return self.last(self.drop(self.hidden(inputs), training=training))
+
+class Near(keras.metrics.MeanMetricWrapper):
+    def __init__(self):
+        super().__init__(lambda y, p: keras.ops.mean(keras.ops.cast(abs(y - p) < 0.5, "float32"), axis=-1), name="near")
+
+def loss(y, predicted):
+    return keras.ops.mean(keras.ops.logaddexp(y - predicted, predicted - y), axis=-1)
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+x = np.random.default_rng(0).standard_normal([120, 6]).astype("float32")
+y = np.stack([x.sum(axis=1), x[:, 0] * x[:, 1]], axis=1)
+trainer = Trainer(
+    Net,
+    [
+        Rule(TopK(schedules.polynomial(0.0, 0.5, end="80%")), variables="hidden/kernel"),
+        Rule(MaxNorm(1.0), variables="last/kernel"),
+    ],
+    optimizer=keras.optimizers.Adam(1e-2),
+    loss=loss,
+    metrics=[Near()],
+    run_dir=sys.argv[1],
+    checkpoint_every="1ep",
+)
+history = trainer.fit(x, y, 20, 8, 0, [Kill()], validation_data=(x[:40], y[:40]))
+assert len(history.history["near"]) == 8 and "val_near" in history.history
+print(trainer.certify())
+np.savez(sys.argv[1] + ".npz", *trainer.model.get_weights())
+"""
+
+
+@pytest.mark.slow
+def test_a_program_elsewhere_that_is_killed_twice_ends_as_the_whole_run(python, project):
+    (project / "mine.py").write_text(PROGRAM)
+
+    def run(name: str, epoch: int) -> str:
+        return said([python, "mine.py", name, epoch], project)
+
+    whole = run("whole", -1)
+    for epoch in (2, 5):
+        with pytest.raises(RuntimeError, match="exit code -9"):
+            run("killed", epoch)
+    assert run("killed", -1) == whole
+    assert "hidden/kernel" in whole
+    assert "NO" not in whole
+    first, second = (np.load(project / f"{name}.npz") for name in ("whole", "killed"))
+    assert tiny_experiment.same_bits([first[name] for name in first], [second[name] for name in second])
+    assert np.mean(first["arr_0"] == 0.0) == 0.5
+    certificates = [processes.certificate(project / name) for name in ("whole", "killed")]
+    assert certificates[0] == certificates[1]
+    assert certificates[0]["feasible"] is True
 
 
 LOAD = f"""

@@ -39,6 +39,8 @@ ATTRIBUTES = {
     "tf.py_function",
     "tf.saved_model.load",
 }
+# They import what their own list of public names says, when it is asked for.
+LAZY = {"trainer/__init__.py", "trainer/_installed/__init__.py"}
 KEYWORDS = {"allow_pickle", "safe_mode", "shell"}
 
 
@@ -66,7 +68,8 @@ def test_there_is_something_to_look_at():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_runs_what_it_reads_or_listens(path: pathlib.Path):
-    assert offences(ast.parse(path.read_text())) == []
+    allowed = {"importlib.import_module"} if str(path.relative_to(ROOT)) in LAZY else set()
+    assert set(offences(ast.parse(path.read_text()))) == allowed
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .rules.attach import attach
+    from .settings.rule import Rule
+    from .settings.run import RunSettings
+    from .training.callback import Constrain
+    from .training.targets import Targets, match
+    from .training.trainer import Trainer
 
-__all__ = ["attach"]
+# Where each public name lies. It is imported when it is asked for: the program listens to signals before it imports
+# TensorFlow.
+_HOMES = {
+    "Constrain": "training.callback",
+    "Rule": "settings.rule",
+    "RunSettings": "settings.run",
+    "Targets": "training.targets",
+    "Trainer": "training.trainer",
+    "attach": "rules.attach",
+    "match": "training.targets",
+}
+__all__ = ["Constrain", "Rule", "RunSettings", "Targets", "Trainer", "attach", "match"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is asked for: the program listens to signals before it imports TensorFlow."""
-    if name == "attach":
-        from .rules.attach import attach
-
-        return attach
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

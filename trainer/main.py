@@ -37,10 +37,11 @@ def _main(arguments: Sequence[str]) -> int:
         return _refused(error)
     from absl import logging
 
-    from . import experiment, session
     from .reporting import certificate, outcome, run_card
     from .reporting.console import say
     from .settings import flags
+    from .training import experiment
+    from .training.session import Session
 
     try:
         if (text := flags.help_asked(arguments)) is not None:
@@ -50,24 +51,24 @@ def _main(arguments: Sequence[str]) -> int:
         logging.use_absl_handler()
         logging.set_verbosity(flags.verbosity(given))
         config = flags.config(given)
-        directory = session.directory_of(config)
+        directory = experiment.directory_of(config)
         directory.check()
         built = experiment.build(config)
         if config.dry_run:
-            say(experiment.data_line(built))
+            say(built.data_line)
             for warning in built.warnings:
                 say(f"warning: {warning}")
             say(run_card.variable_table(built.model, built.targets, 0))
             say(run_card.rules_table(built.targets, built.timeline.total_steps))
             return 0
-        training = session.Session(built, directory)
+        training = Session(built, directory)
         training.begin(flags.as_flagfile(given, run_dir=str(directory.path)))
         try:
             experiment.keep_data(config)
         except ValueError as error:
             say(f"the next run prepares its data again: {error}", stream=sys.stderr)
         # After the newest checkpoint was read, whose weights and bounds these are.
-        say(run_card.variable_table(built.model, built.targets, int(built.optimizer.iterations.numpy())))
+        say(run_card.variable_table(built.model, built.targets, built.step))
     except ValueError as error:
         return _refused(error)
     except Exception as error:

@@ -23,10 +23,10 @@ import tensorflow as tf
 from constraints import L1Ball, MaxNorm, NonNeg, TopK, Unconstrained
 from scripts.benchmark.contests import LONG, MAXNORM
 from scripts.benchmark.opponents import Floor
-from trainer import experiment
 from trainer.reporting.text_table import table
 from trainer.settings.config import Config
 from trainer.settings.rule import Rule
+from trainer.training import experiment
 
 RULES = {
     "bare": Rule(Unconstrained()),

@@ -17,11 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 import models
-from trainer import experiment, session
 from trainer.data import dataset as data
 from trainer.data.source import Source
 from trainer.engine import fused_optimizer, loop
+from trainer.rules import matching
 from trainer.settings.config import Config
+from trainer.settings.timeline import Timeline
+from trainer.training import experiment
+from trainer.training.session import Session
 
 # A run that is to make next to no summaries makes them at intervals longer than this.
 _SELDOM = 1_000
@@ -50,16 +53,18 @@ class Ours:
         self._first_summary = every if every <= _SELDOM else 0
         self._folder = tempfile.TemporaryDirectory()
         config = dataclasses.replace(config, run_dir=f"{self._folder.name}/run")
-        directory = session.directory_of(config)
+        directory = experiment.directory_of(config)
         built = experiment.build(config)
         if still:
             built.steps._train_source = Still(built.train_source, built.strategy)  # type: ignore[assignment]
-        self._session = session.Session(built, directory)
+        self._session = Session(built, directory)
         self._session.begin("")
         self._iterations = built.optimizer.iterations
         self._budget = Budget(built.optimizer)
         self.pauses: list[float] = []
-        save = self._session._checkpoints.save
+        checkpoints = self._session._checkpoints
+        assert checkpoints is not None
+        save = checkpoints.save
 
         def timed(wait: bool = True) -> pathlib.Path:
             begun = time.perf_counter()
@@ -67,7 +72,7 @@ class Ours:
             self.pauses.append(time.perf_counter() - begun)
             return path
 
-        self._session._checkpoints.save = timed  # type: ignore[method-assign]
+        checkpoints.save = timed  # type: ignore[method-assign]
 
     def warm_up(self, num_steps: int) -> None:
         """Makes the first steps, the first summary among them: what that measures is compiled only then."""
@@ -132,7 +137,7 @@ class Budget:
         self._marks: list[tuple[int, float]] = []
         self._begin = self._count = 0
 
-    def spent_on(self, running: session.Session, num_steps: int, after: int) -> float:
+    def spent_on(self, running: Session, num_steps: int, after: int) -> float:
         """Seconds of a step, of those after some; saving at the end of the round is left out."""
         self._marks, self._begin, self._count = [], int(self._step.numpy()) + after, num_steps
         running.run(self)  # type: ignore[arg-type]
@@ -288,7 +293,7 @@ def _network(config: Config) -> tuple[Any, keras.Model]:
     keras.utils.set_random_seed(config.seed)
     model = models.REGISTRY[config.model](dataset.input_shape, dataset.num_classes, **config.model_options)
     (rule,) = config.rules
-    for target in experiment.matching.match(config.rules, model, experiment.Timeline(1, 1)):
+    for target in matching.match(config.rules, model, Timeline(1, 1)):
         if rule.name == "maxnorm":
             (variable,) = target.variables
             axis = target.constraint.axis

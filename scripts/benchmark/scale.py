@@ -136,7 +136,7 @@ def optax_of(name: str, bound: float, w: tf.Tensor) -> dict[str, Function]:
 def variants(name: str, groups: str, w: tf.Tensor, quick: bool = False) -> dict[str, tuple[Function, tf.Tensor]]:
     """What is raced: compiled functions and what each is applied to; others than this project's at `AT` alone."""
     this = constraint(name, w)
-    project = tf.function(this.projected, autograph=False)
+    project = tf.function(this.project, autograph=False)
     raced: dict[str, tuple[Function, tf.Tensor]] = {
         COPY: (tf.function(lambda w: tf.raw_ops.DeepCopy(x=w), autograph=False), w),
         COLD: (project, w),
@@ -165,12 +165,12 @@ def variants(name: str, groups: str, w: tf.Tensor, quick: bool = False) -> dict[
 
 def a_step_later(this: Any, w: tf.Tensor) -> tuple[Function, tf.Tensor]:
     """Projects what two small steps have made of projected weights, and goes on from the projection between them."""
-    carried = tf.zeros([this.carried, this.num_groups(w.shape)])
-    project = tf.function(this.continued, autograph=False)
+    warm_start = tf.zeros([this.warm_start, this.num_groups(w.shape)])
+    project = tf.function(this.project_warm, autograph=False)
     for seed in (3, 4):
-        p, carried = project(w, carried)
+        p, warm_start = project(w, warm_start)
         w = p + 1e-3 * tf.random.stateless_normal(w.shape, seed=[seed, 4])
-    return lambda w: project(w, carried)[0], w
+    return lambda w: project(w, warm_start)[0], w
 
 
 def race(raced: dict[str, tuple[Function, tf.Tensor]], rounds: int) -> dict[str, dict[str, float]]:
@@ -206,7 +206,7 @@ def matrices(name: str) -> dict[str, tuple[Function, tf.Tensor]]:
     left, right = (np.linalg.qr(rng.standard_normal((MATRIX, MATRIX)))[0] for _ in range(2))
     values = np.concatenate([np.linspace(2.0, 1.2, 8), 0.05 * np.linspace(1.0, 0.1, MATRIX - 8)])
     w = tf.constant((left * values) @ right, tf.float32)
-    project = tf.function(constraint(name, w).projected, autograph=False)
+    project = tf.function(constraint(name, w).project, autograph=False)
     return {
         COPY: (tf.function(lambda w: tf.raw_ops.DeepCopy(x=w), autograph=False), w),
         COLD: (project, w),
@@ -222,10 +222,10 @@ def memory(name: str, groups: str, size: int) -> float:
         return int(next(line for line in status.read_text().splitlines() if line.startswith(key)).split()[1])
 
     few = weights(AT // 10, groups)
-    tf.function(constraint(name, few).projected, autograph=False)(few)  # Loads what every size needs.
+    tf.function(constraint(name, few).project, autograph=False)(few)  # Loads what every size needs.
     before = kibibytes("VmRSS:")
     w = weights(size, groups)
-    project = tf.function(constraint(name, w).projected, autograph=False)
+    project = tf.function(constraint(name, w).project, autograph=False)
     project(w)
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # Forgets the peak so far, which was the compiler's.
     project(w)
@@ -243,9 +243,9 @@ def inside_is_exact(name: str) -> bool:
     w = (
         weights(AT, MANY) * 1e-3
         if name == "maxnorm"
-        else constraint(name, weights(AT, MANY)).projected(weights(AT, MANY))
+        else constraint(name, weights(AT, MANY)).project(weights(AT, MANY))
     )
-    p = tf.function(constraint(name, weights(AT, MANY)).projected, autograph=False)(w)
+    p = tf.function(constraint(name, weights(AT, MANY)).project, autograph=False)(w)
     return bool(tf.reduce_all(tf.equal(tf.bitcast(p, tf.int32), tf.bitcast(w, tf.int32))))
 
 

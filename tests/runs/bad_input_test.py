@@ -19,7 +19,13 @@ MISTAKES = {
     "foreign_flag": (["--constraint=maxnorm", "--sparsity=0.5"], ["--sparsity", "maxnorm", "--max_value", "topk"]),
     "inf": (["--constraint=maxnorm", "--max_value=inf"], ["max_value", "inf", "finite"]),
     "begin_after_end": (
-        ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--schedule_begin=50%", "--schedule_end=10%"],
+        [
+            "--constraint=maxnorm",
+            "--schedule=linear",
+            "--initial_value=4",
+            "--schedule_begin=50%",
+            "--schedule_end=10%",
+        ],
         ["--schedule_begin=50%", "end=10%"],
     ),
     "batch_too_large": (["--batch_size=100000"], ["--batch_size=100000", "1295"]),
@@ -71,7 +77,10 @@ MORE_MISTAKES = {
         ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--schedule_end=5000", "--train_steps=100"],
         ["--schedule_end=5000", "100 steps"],
     ),
-    "end_nonsense": (["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--schedule_end=soon"], ["--schedule_end=soon", "10%"]),
+    "end_nonsense": (
+        ["--constraint=maxnorm", "--schedule=linear", "--initial_value=4", "--schedule_end=soon"],
+        ["--schedule_end=soon", "10%"],
+    ),
     "learning_rate_nan": (["--learning_rate=nan"], ["--learning_rate", "nan"]),
     "epochs": (["--epochs=-1"], ["--epochs", "at least 1"]),
     "l1": (["--l1=-0.1"], ["--l1", "at least 0"]),
@@ -98,8 +107,14 @@ MORE_MISTAKES = {
     "set_unknown": (["--constraint=nonneg,maxnrm"], ["maxnrm", "did you mean maxnorm"]),
     "sets_without_a_point": (["--constraint=nonneg,orthogonal"], ["nonneg", "orthogonal", "not all are convex"]),
     "set_and_penalty": (["--constraint=nonneg,softthreshold"], ["softthreshold", "penalty"]),
-    "spread_of_no_sparsity": (["--constraint=maxnorm", "--sparsity_distribution=erk"], ["sparsity_distribution=erk", "maxnorm", "no sparsity"]),
-    "spread_of_a_network": (["--constraint=topk", "--sparsity_distribution=erk", "--group=network"], ["sparsity_distribution=erk", "group=network"]),
+    "spread_of_no_sparsity": (
+        ["--constraint=maxnorm", "--sparsity_distribution=erk"],
+        ["sparsity_distribution=erk", "maxnorm", "no sparsity"],
+    ),
+    "spread_of_a_network": (
+        ["--constraint=topk", "--sparsity_distribution=erk", "--group=network"],
+        ["sparsity_distribution=erk", "group=network"],
+    ),
     "spread": (["--constraint=topk", "--sparsity_distribution=even"], ["sparsity_distribution=even", "erk", "uniform"]),
     "layer_type": (["--constraint=maxnorm", "--layer_type=LSTM"], ["--layer_type=LSTM", "Dense"]),
     "optimizer_state": (["--constraint=topk", "--optimizer_state=drop"], ["optimizer_state=drop", "tangent"]),

@@ -8,13 +8,10 @@ import shutil
 
 import pytest
 
-from tests.support import damage
-from tests.support import processes
 from tests.runs import resume_test
-from tests.support import tiny_experiment
+from tests.support import damage, processes, tiny_experiment
 from tests.support.saved import Run
-from trainer.storage import checkpoints
-from trainer.storage import checkpoint_folders
+from trainer.storage import checkpoint_folders, checkpoints
 
 STEPS = (1, 2, 3)
 ONE = damage.of_one("step-00000003", "step-00000002")

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer import experiment_test
-from tests.support import processes
 from tests.runs import resume_test
-from tests.support import tensorboard_data
-from tests.support import tiny_experiment
-from trainer.storage import files
+from tests.support import processes, tensorboard_data, tiny_experiment
+from tests.trainer.training import experiment_test
+from trainer.engine.projector import MEASURES
 from trainer.reporting import tensorboard
+from trainer.storage import files
 
 FLAGS = [
     "--run_dir=run",
@@ -254,7 +253,7 @@ def test_a_writer_that_fails_is_said_once(tmp_path):
     assert "{{" not in said[0]
     assert "[Op" not in said[0]
     assert "ot a directory" in said[0]
-    assert writer.measures(0, np.zeros((len(parts.targets), 9)))
+    assert writer.measures(0, MEASURES, np.zeros((len(parts.targets), 9)))
 
 
 def test_a_folder_that_is_gone_is_said_once(tmp_path):

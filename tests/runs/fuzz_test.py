@@ -8,9 +8,7 @@ import time
 
 import pytest
 
-from tests.support import fuzzing
-from tests.support import bad_input
-from tests.support import processes
+from tests.support import bad_input, fuzzing, processes
 from trainer.settings import flags as cli
 
 # A seed of one's own: FUZZ_SEED=7 scripts/test.sh -m slow tests/runs/fuzz_test.py

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import trainer.data.dataset
-from tests.support import bad_input
-from tests.support import processes
+from tests.support import bad_input, processes
 
 LINES = bad_input.lines()
 # One in so many is in the fast suite.

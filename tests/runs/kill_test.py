@@ -1,8 +1,8 @@
 """SIGKILL at any moment: nothing is lost but the steps since the last save, and the end is the same, bit for bit.
 
-`scripts/test.sh -m slow tests/runs/kill_test.py`: real processes, each killed at a random time or at a named point. No hook
-in the program is needed: points are functions wrapped from outside (`tests.support.sabotage`), and moments of a save are seen
-in the run directory.
+`scripts/test.sh -m slow tests/runs/kill_test.py`: real processes, each killed at a random time or at a named point. No
+hook in the program is needed: points are functions wrapped from outside (`tests.support.sabotage`), and moments of a
+save are seen in the run directory.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import time
 
 import pytest
 
-from tests.support import processes
 from tests.runs import resume_test
-from tests.support import sabotage
+from tests.support import processes, sabotage
 from tests.support.sabotage import point
 
 COMMON = [

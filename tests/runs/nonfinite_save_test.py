@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from tests.support import tiny_experiment
-from tests.trainer.experiment_test import config, trained
 from tests.support.saved import Run
 from tests.support.suites import fast
-from trainer.storage import checkpoints
-from trainer.runtime import errors
+from tests.trainer.training.experiment_test import config, trained
 from trainer.engine.run_state import RunState
 from trainer.engine.train_step import Steps
+from trainer.runtime import errors
+from trainer.storage import checkpoints
 
 BAD = {"nan": np.nan, "inf": np.inf, "minus inf": -np.inf}
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import tensorboard_data, tiny_experiment
 from tests.support.rules import rule_of
-from tests.support import tensorboard_data
-from tests.support import tiny_experiment
-from tests.trainer.experiment_test import config
-from trainer import experiment
-from trainer.runtime import replicas as devices
-from trainer.runtime import errors
-from trainer.runtime.signals import Interrupt
-from trainer.session import Session, directory_of
-from trainer.engine.train_step import Steps
+from tests.trainer.training.experiment_test import config
 from trainer.engine.fused_optimizer import roughly_finite
+from trainer.engine.train_step import Steps
+from trainer.runtime import errors
+from trainer.runtime import replicas as devices
+from trainer.runtime.signals import Interrupt
+from trainer.training import experiment
+from trainer.training.experiment import directory_of
+from trainer.training.session import Session
 
 BAD = list(itertools.product((np.nan, np.inf), ("gradient", "loss")))
 SOME = (BAD[0], BAD[-1])
@@ -142,7 +142,9 @@ def test_skipping_is_counted_in_tensorboard_and_said(monkeypatch, tmp_path, caps
 
 def test_skipping_gives_up_after_so_many_in_a_row(monkeypatch, tmp_path):
     injected(monkeypatch, since(7))
-    with pytest.raises(errors.NonFiniteError, match=r"step 9.*3 steps.*--max_nonfinite_steps=3.*step 5.*--learning_rate"):
+    with pytest.raises(
+        errors.NonFiniteError, match=r"step 9.*3 steps.*--max_nonfinite_steps=3.*step 5.*--learning_rate"
+    ):
         trained(tmp_path, max_nonfinite_steps=3)
     # The checkpoint of step 5 is still there, and no later one.
     assert [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))] == ["step-00000005"]

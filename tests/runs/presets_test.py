@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support import processes
-from tests.support import tensorboard_data
+from tests.support import processes, tensorboard_data
 from tests.support.processes import ROOT
 from tests.support.suites import fast
 from trainer.settings import rules as rulesfile

@@ -14,8 +14,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import plugin_event_multiplexer as event_multiplexer
 
-from tests.support import processes
-from tests.support import tensorboard_data
+from tests.support import processes, tensorboard_data
 from trainer.storage import files
 
 STEPS = 240

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support import processes
 from tests.runs import resume_test
-from tests.support import sabotage
-from trainer.engine import loop
-from trainer.engine import train_step
+from tests.support import processes, sabotage
+from trainer.engine import loop, train_step
 from trainer.engine.run_state import RunState
 
 STEPS = 400
@@ -39,12 +37,12 @@ WHILE_SAVING = {
     "as it gets its name": "trainer.storage.checkpoint_folders:path",
     "as event files are looked for": "trainer.reporting.tensorboard:Summaries.look",
     "as event files are closed": "trainer.reporting.tensorboard:Summaries.close",
-    "as the directory is given back": "trainer.session:Session.close",
+    "as the directory is given back": "trainer.training.session:Session.close",
 }
 # Points before training, in the order in which a run comes by.
 STARTING = {
     "as flags are defined": "trainer.settings.flags:define",
-    "as the network is built": "trainer.experiment:build",
+    "as the network is built": "trainer.training.experiment:build",
     "as the directory is taken": "trainer.storage.run_directory:RunDirectory.open",
     "as settings are written": "trainer.storage.files:write_atomically",
     "as summaries begin": "trainer.reporting.tensorboard:Summaries.begin",
@@ -177,7 +175,10 @@ def test_again_at_each_point_of_the_save(whole, tmp_path, number):
 def test_after_the_last_step_all_is_saved_or_the_certificate_is_written(whole, tmp_path, name, when):
     """Before the run has come to what only the certificate waits for, it ends with 75; then it comes to its end."""
     # The last save of a run that nothing stops, and the evaluation after it.
-    at, call = {"before": ("trainer.session:Session._save", 10), "after": ("trainer.session:Session._finish", 1)}[when]
+    at, call = {
+        "before": ("trainer.training.session:Session._save", 10),
+        "after": ("trainer.training.session:Session._finish", 1),
+    }[when]
     result = sabotage.train([sabotage.point(at, call, send=(name,))], *FLAGS, cwd=tmp_path)
     assert result.stderr == ""
     assert steps_saved(tmp_path)[-1] == STEPS

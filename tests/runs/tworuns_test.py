@@ -11,12 +11,11 @@ import time
 
 import pytest
 
-from tests.support import processes
 from tests.runs import resume_test
-from tests.support import sabotage
-from trainer.storage import run_directory
-from trainer.session import directory_of
+from tests.support import processes, sabotage
 from trainer.settings.config import Config
+from trainer.storage import run_directory
+from trainer.training.experiment import directory_of
 
 FLAGS = [*resume_test.COMMON, *resume_test.MODELS["mlp"]]
 ENDLESS = [*FLAGS, "--train_steps=1000000"]
@@ -126,9 +125,7 @@ def refused(folder, pid: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "at", ["files:sync", "files:checksum", "checkpoint_folders:path", "checkpoint_folders:delete"]
-)
+@pytest.mark.parametrize("at", ["files:sync", "files:checksum", "checkpoint_folders:path", "checkpoint_folders:delete"])
 def test_a_run_that_starts_while_another_saves(tmp_path, at):
     """The first is frozen in the middle of a save, so that the second cannot but meet it there."""
     with start([sabotage.point(f"trainer.storage.{at}", send=("SIGSTOP",))], *ENDLESS, folder=tmp_path) as first:

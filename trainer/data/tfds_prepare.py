@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime import user_files
+from ..settings import user_files
 from . import builtin as datasets
 from . import foreign_code
 

@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from ..settings.config import Config
+from ..settings.run import RunSettings
 
 _REMEDY = "try a lower --learning_rate, --clip_norm, or look at the data"
 # Weight of the newest loss in the running mean.
@@ -40,7 +40,9 @@ class Spikes:
         return None
 
 
-def reason_to_stop(config: Config, step: int, steps: list[int], returns: int, spike: str | None = None) -> str | None:
+def reason_to_stop(
+    config: RunSettings, step: int, steps: list[int], returns: int, spike: str | None = None
+) -> str | None:
     """Says why a run stops here; None if it returns to its newest checkpoint instead.
 
     Args:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -57,22 +58,10 @@ class Evaluation:
             return self._objective.results(np.asarray(sums), source)
 
     def predict(self, source: Source) -> Any:
-        """The model's outputs for all examples of a source, as NumPy arrays in the structure of the outputs.
-
-        Raises:
-          ValueError: there are no examples.
-        """
+        """See `predict`; the compiled function stays for the next call."""
         if source not in self._predictions:
-            self._predictions[source] = self._over(source, self._predict)
-        found = []
-        for batch in source.eval_batches():
-            outputs = self._predictions[source](batch, source.arrays)
-            parts = zip(*map(self._strategy.experimental_local_results, tf.nest.flatten(outputs)), strict=True)
-            found += [[values.numpy() for values in part] for part in parts]
-        if not found:
-            raise ValueError("There is nothing to predict: the data set has no examples.")
-        joined = [np.concatenate(values) for values in zip(*found, strict=True)]
-        return tf.nest.pack_sequence_as(outputs, joined)
+            self._predictions[source] = _compiled_prediction(self._strategy, self._objective.model, source)
+        return _predicted(self._strategy, self._predictions[source], source)
 
     def _over(self, source: Source, function: Callable[..., Any]) -> Any:
         """A compiled function of the batches of a source; one trace serves all if their sizes differ."""
@@ -88,8 +77,37 @@ class Evaluation:
         sums = self._strategy.run(replica, args=(arrays, batch, count))
         return tf.cast(self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), tf.float64)
 
-    def _predict(self, source: Source, batch: Any, arrays: Any) -> Any:
-        def replica(arrays: Any, batch: Any) -> Any:
-            return self._objective.model.predict_step((source.take(arrays, batch)[0],))
 
-        return self._strategy.run(replica, args=(arrays, batch))
+def predict(strategy: tf.distribute.Strategy, model: keras.Model, source: Source) -> Any:
+    """A model's outputs for all examples of a source, as NumPy arrays in the structure of the outputs.
+
+    Args:
+      strategy: where the replicas live.
+      model: the network, built.
+      source: the examples.
+
+    Raises:
+      ValueError: there are no examples.
+    """
+    return _predicted(strategy, _compiled_prediction(strategy, model, source), source)
+
+
+def _compiled_prediction(strategy: tf.distribute.Strategy, model: keras.Model, source: Source) -> Any:
+    def of_batch(batch: Any, arrays: Any) -> Any:
+        return strategy.run(
+            lambda arrays, batch: model.predict_step((source.take(arrays, batch)[0],)), args=(arrays, batch)
+        )
+
+    return tf.function(of_batch, autograph=False, reduce_retracing=source.batch_size is None)
+
+
+def _predicted(strategy: tf.distribute.Strategy, of_batch: Any, source: Source) -> Any:
+    found = []
+    for batch in source.eval_batches():
+        outputs = of_batch(batch, source.arrays)
+        parts = zip(*map(strategy.experimental_local_results, tf.nest.flatten(outputs)), strict=True)
+        found += [[values.numpy() for values in part] for part in parts]
+    if not found:
+        raise ValueError("There is nothing to predict: the data set has no examples.")
+    joined = [np.concatenate(values) for values in zip(*found, strict=True)]
+    return tf.nest.pack_sequence_as(outputs, joined)

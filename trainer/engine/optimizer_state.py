@@ -96,5 +96,5 @@ def _updated(
         return tf.where(tf.equal(after, 0), tf.zeros_like(slot), slot)
     if state == "reset":
         return tf.where(tf.equal(after, before), slot, tf.zeros_like(slot))
-    along = constraint.pull(before, slot)
+    along = constraint.vjp(before, slot)
     return slot + tf.cast(rate, slot.dtype) * (along - slot)

@@ -53,5 +53,5 @@ def learning_rate(config: Config, timeline: Timeline) -> constraints.schedules.S
             make = constraints.schedules.SCHEDULES[name]
             schedule = make(config.learning_rate, final, begin=warmup).resolve(timeline)
         except ValueError as error:
-            raise ValueError(f"--learning_rate_schedule={name}: {error}") from None
+            raise ValueError(f"--learning_rate_schedule={error}") from None
     return constraints.schedules.with_warmup(schedule, warmup) if warmup else schedule

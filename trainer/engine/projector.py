@@ -53,7 +53,7 @@ class Projector:
             if target.constraint.proximal:
                 continue
             weights = target.weights()
-            nearest = target.constraint.at(step).projected(weights)
+            nearest = target.constraint.at(step).project(weights)
             _assign(target, nearest if target.always else tf.where(target.holds(step), nearest, weights))
         self._remember(step)
 
@@ -75,7 +75,12 @@ class Projector:
                 _assign(target, after)
             pairs.append((before, after))
         self._remember(step)
-        return tf.cond(measure, constraints.numerics.rarely(lambda: self._rows(pairs, step)), self._nothing)
+        return tf.cond(measure, constraints.numerics.outlined(lambda: self._rows(pairs, step)), self._nothing)
+
+    def measure(self, step: tf.Tensor) -> tf.Tensor:
+        """The rows of `project`, of the weights as they are."""
+        pairs = [(weights, weights) for weights in (target.weights() for target in self._measured)]
+        return self._rows(pairs, step)
 
     def num_rows(self) -> int:
         """Number of measured targets."""
@@ -107,11 +112,11 @@ class Projector:
         return tf.cond(due & target.holds(step), move, lambda: before)
 
     def _nearest(self, target: Target, constraint: constraints.Constraint, weights: tf.Tensor) -> tf.Tensor:
-        if target.carried is None:
-            return constraint.projected(weights)
-        nearest, carried = constraint.continued(weights, target.carried)
+        if target.warm_start is None:
+            return constraint.project(weights)
+        nearest, warm_start = constraint.project_warm(weights, target.warm_start)
         # Write this replica's copy. `assign` waits for the other replicas.
-        tf.raw_ops.AssignVariableOp(resource=target.carried.handle, value=carried)
+        tf.raw_ops.AssignVariableOp(resource=target.warm_start.handle, value=warm_start)
         return nearest
 
     def _at(self, target: Target, step: tf.Tensor) -> constraints.Constraint:

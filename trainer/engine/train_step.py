@@ -45,7 +45,7 @@ class Steps:
       optimizer: built on the model's trainable variables.
       projector: projects the constrained variables after each optimizer step.
       train_source: batches to learn from.
-      eval_source: batches to choose the best checkpoint by.
+      eval_source: batches to choose the best checkpoint by; None: there are none.
       clip_norm: largest norm of the whole gradient, or None.
       jit: whether XLA compiles the forward and the backward pass and, on one replica, the fused optimizer's step. It
         may change between two chunks. XLA does not compile the loop, which it makes many times slower, nor projections,
@@ -61,7 +61,7 @@ class Steps:
         optimizer: keras.optimizers.Optimizer,
         projector: Projector,
         train_source: Source,
-        eval_source: Source,
+        eval_source: Source | None = None,
         clip_norm: float | None = None,
         jit: bool = False,
         max_nonfinite: int = 10,
@@ -154,14 +154,17 @@ class Steps:
           source: the examples; None: those to choose the best checkpoint by.
           report: told after each batch how many examples were gone through.
         """
-        return self._evaluation.evaluate(source or self._eval_source, report)
+        source = source or self._eval_source
+        if source is None:
+            raise ValueError("There is nothing to evaluate: give a source.")
+        return self._evaluation.evaluate(source, report)
 
     def predict(self, source: Source) -> Any:
         """The model's outputs for all examples of a source, as NumPy arrays in the structure of the outputs."""
         return self._evaluation.predict(source)
 
     @property
-    def eval_source(self) -> Source:
+    def eval_source(self) -> Source | None:
         """The examples to choose the best checkpoint by."""
         return self._eval_source
 

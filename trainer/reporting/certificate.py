@@ -13,7 +13,7 @@ from ..packages import constraints
 from ..rules.target import Target
 from . import lengths
 from .definitions import DEFINITIONS
-from .quantities import Quantity, Seen, number
+from .quantities import SUMS, Quantity, Seen, number
 from .text_table import table
 
 # Weights smaller than this are counted as near zero: they contribute nothing a float32 network would notice.
@@ -22,7 +22,14 @@ NEAR_ZERO = 1e-3
 _ROUNDINGS = 4
 
 
-def certify(targets: Sequence[Target], step: int) -> dict[str, Any]:
+class Certificate(dict[str, Any]):
+    """What `certify` returns: a dictionary that prints as a table."""
+
+    def __str__(self) -> str:
+        return printed(self)
+
+
+def certify(targets: Sequence[Target], step: int) -> Certificate:
     """Checks every constrained variable against its rule, by the definition of its set: see `definitions`.
 
     Args:
@@ -38,12 +45,12 @@ def certify(targets: Sequence[Target], step: int) -> dict[str, Any]:
       penalty, which nothing can violate, have no verdict: `feasible` and `largest_violation` are None.
     """
     entries = [_entry(target, step) for target in targets]
-    return {
-        "feasible": all(entry["feasible"] is not False for entry in entries),
-        "step": step,
-        "near_zero_below": NEAR_ZERO,
-        "variables": entries,
-    }
+    return Certificate(
+        feasible=all(entry["feasible"] is not False for entry in entries),
+        step=step,
+        near_zero_below=NEAR_ZERO,
+        variables=entries,
+    )
 
 
 def printed(certificate: dict[str, Any]) -> str:
@@ -140,7 +147,7 @@ def judged(constraint: constraints.Constraint, w: np.ndarray) -> list[dict[str, 
     verdicts = []
     for part in parts:
         seen = Seen.of(
-            part, w, constraint.axis, each, isinstance(part, constraints.Joint), constraint.grouping == "tensor"
+            part, w, constraint.axis, each, isinstance(part, constraints.MatrixSet), constraint.grouping == "tensor"
         )
         for quantity in DEFINITIONS.get(_name(part), _undefined)(seen):
             if len(parts) > 1 and quantity.tolerance:
@@ -163,9 +170,9 @@ def norms_of(constraint: constraints.Constraint, w: np.ndarray) -> np.ndarray:
     """
     parts, each = _parts(constraint)
     part = next((part for part in parts if {"max_value", "total"} & set(part.bounds())), parts[0])
-    mixed = any(isinstance(one, constraints.Joint) for one in parts)
+    mixed = any(isinstance(one, constraints.MatrixSet) for one in parts)
     x = Seen.of(part, w, constraint.axis, each, mixed, constraint.grouping == "tensor").x
-    if isinstance(part, constraints.Joint):
+    if isinstance(part, constraints.MatrixSet):
         return lengths.NORMS.get(_name(part), lambda x: lengths.l2(lengths.whole(x)))(x)
     of_rows = lengths.NORMS.get(_name(part), lengths.l2)
     return np.max(of_rows(lengths.units(x)), axis=1, initial=0.0) if mixed else of_rows(x)
@@ -173,8 +180,8 @@ def norms_of(constraint: constraints.Constraint, w: np.ndarray) -> np.ndarray:
 
 def _parts(constraint: constraints.Constraint) -> tuple[tuple[constraints.Constraint, ...], Any]:
     """The sets, and the axes whose places they keep apart."""
-    parts = constraint.parts if isinstance(constraint, constraints.Intersection) else (constraint,)
-    return parts, next((part.each for part in parts if isinstance(part, constraints.Joint)), None)
+    parts = constraint.sets if isinstance(constraint, constraints.Intersection) else (constraint,)
+    return parts, next((part.each for part in parts if isinstance(part, constraints.MatrixSet)), None)
 
 
 def _name(part: constraints.Constraint) -> str:
@@ -183,7 +190,11 @@ def _name(part: constraints.Constraint) -> str:
 
 
 def _undefined(seen: Seen) -> list[Quantity]:
-    """What nobody defined, nobody can certify."""
+    """A set of one's own defines itself by `definition`; without that nobody can certify it."""
+    own = getattr(seen.part, "definition", None)
+    if own is not None:
+        words, values, low, high = own(seen.x, seen.bound)
+        return [Quantity(words, values, low=low, high=high, tolerance=SUMS)]
     words = f"no definition of {_name(seen.part)} in trainer/reporting/definitions.py"
     return [Quantity(words, np.full(len(seen.x), math.nan))]
 

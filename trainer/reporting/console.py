@@ -30,6 +30,7 @@ class Progress:
       total_steps: the last step of the run.
       stream: where lines go; None for standard output.
       clock: seconds, monotonic.
+      say: prints a line.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Progress:
         total_steps: int,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        say: Callable[..., None] = say,
     ):
         self._total = total_steps
         self._stream = stream or sys.stdout
         self._clock = clock
+        self._say = say
         self._last = clock()
         # The first report is the first that a rate can be measured from: what came before it was mostly compilation.
         self._reference: tuple[int, float] | None = None
@@ -97,7 +100,7 @@ class Progress:
 
     def _show(self, text: str, replaceable: bool = False) -> None:
         begin = "\r\x1b[K" if self._open_line else ""
-        say(begin + text, "" if replaceable else "\n", self._stream)
+        self._say(begin + text, "" if replaceable else "\n", self._stream)
         self._open_line = replaceable
 
 

@@ -23,7 +23,8 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
       Four lines.
     """
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
-    of_best = f"{best['test']['accuracy']:.4f}" if best["test"] else "not known"
+    name = best["monitor"]
+    of_best = f"{best['test'][name]:.4f}" if best["test"] else "not known"
     if not certificate["feasible"]:
         held = f"NOT FEASIBLE: {broken(certificate)}"
     elif any(entry["feasible"] for entry in certificate["variables"]):
@@ -32,12 +33,12 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
         held = "no rule to judge, as neither a penalty nor a rule that has ended has a verdict"
     sparsity = certificate["sparsity"]
     zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
-    chosen = f"best checkpoint, step {best['step']:,}: validation accuracy {best['accuracy']:.4f}"
+    chosen = f"best checkpoint, step {best['step']:,}: validation {name} {best[name]:.4f}"
     return "\n".join(
         [
             f"step {step:,}: {held}{zeros}",
-            f"the last weights: test accuracy {evaluation['accuracy']:.4f}",
-            f"{chosen}, test accuracy {of_best}",
+            f"the last weights: test {name} {evaluation[name]:.4f}",
+            f"{chosen}, test {name} {of_best}",
             f"{directory / run_directory.CERTIFICATE} says more, and TensorBoard shows the run: "
             f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
         ]

@@ -20,21 +20,24 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram import metadata as histogram
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.scalar import metadata as scalar
 from tensorboard.plugins.text import summary_v2 as text
 from tensorboard.util import tensor_util
 
-from ..engine.projector import MEASURES
 from ..packages import constraints
 from ..rules.target import Target
 from ..runtime import errors
 from ..storage import event_files
 
 _TAGS = {"norm_mean": "norm/{path}/mean", "norm_max": "norm/{path}/max"}
+# The tags of `Summaries.begin`.
+_OF_THE_BEGINNING = ("run", custom_scalar_metadata.CONFIG_SUMMARY_TAG, SESSION_START_INFO_TAG)
 _TOTAL_SPARSITY = "sparsity/total"
 # Hyperparameters that bound the share of zeros; an intersection puts a set's name before them.
 _SPARSITY = "([^/]*_)?(sparsity|n|m)"
@@ -47,12 +50,12 @@ class Summaries:
     """The event files of one run, `train/` and `eval/`.
 
     Args:
-      directory: the run directory.
+      directory: the run directory; None: nothing is written.
       targets: the measured variables, in the order of the projector's rows.
       log: told once when the event files cannot be written.
     """
 
-    def __init__(self, directory: pathlib.Path, targets: Sequence[Target], log: Callable[[str], None] = print):
+    def __init__(self, directory: pathlib.Path | None, targets: Sequence[Target], log: Callable[[str], None] = print):
         self._directory = directory
         self._log = log
         self._failed = False
@@ -97,11 +100,12 @@ class Summaries:
         """Writes scalars `{tag: value}` of a step into `train` or `eval`."""
         self._write(folder, step, [Summary(value=[_scalar(tag, value) for tag, value in values.items()])])
 
-    def measures(self, step: int, measured: np.ndarray) -> dict[str, float]:
+    def measures(self, step: int, names: Sequence[str], measured: np.ndarray) -> dict[str, float]:
         """Names the projector's measures of the rules that hold at a step.
 
         Args:
           step: the step.
+          names: what is measured of each target; in a row the bounds follow.
           measured: [targets, width], see `trainer.engine.projector.Projector.project`.
 
         Returns:
@@ -114,13 +118,13 @@ class Summaries:
             path = target.label
             if len(target.variables) == 1:
                 # Measured in the compiled step already; counting again would copy the weights to the host.
-                nonzeros[target.names[0]] = round((1.0 - float(row[MEASURES.index("sparsity")])) * target.size)
-            for name, number in zip(MEASURES, row, strict=False):
+                nonzeros[target.names[0]] = round((1.0 - float(row[names.index("sparsity")])) * target.size)
+            for name, number in zip(names, row, strict=False):
                 if name == "residual" and not isinstance(target.constraint, constraints.Intersection):
                     continue
                 values[_TAGS.get(name, name + "/{path}").format(path=path)] = float(number)
             for i, field in enumerate(target.constraint.bounds()):
-                values[bound_tag(target, field)] = float(row[len(MEASURES) + i])
+                values[bound_tag(target, field)] = float(row[len(names) + i])
             if len(target.variables) > 1:
                 counted = {name: _nonzeros(self._variables[name]) for name in target.names}
                 values |= {f"sparsity/{path}": 1.0 - count / self._size(path) for path, count in counted.items()}
@@ -133,10 +137,16 @@ class Summaries:
         values = [_histogram(tag, w[np.isfinite(w)]) for tag, w in arrays.items()]
         self._write("train", step, [Summary(value=values)])
 
-    def rewind(self, step: int) -> None:
-        """Drops what an earlier session wrote past a step, see `trainer.storage.event_files.rewind`."""
-        with self._forgiven():
-            event_files.rewind(self._directory, step, self._log)
+    def rewind(self, step: int, anew: bool = False) -> None:
+        """Drops what an earlier session wrote past a step, see `trainer.storage.event_files.rewind`.
+
+        Args:
+          step: the step that training goes on from.
+          anew: whether what `begin` wrote is dropped too, because it is written again.
+        """
+        if self._directory is not None:
+            with self._forgiven():
+                event_files.rewind(self._directory, step, self._log, _OF_THE_BEGINNING if anew else ())
 
     def look(self) -> None:
         """Says if the event files are gone."""
@@ -183,7 +193,7 @@ class Summaries:
         return math.prod(self._variables[path].shape)
 
     def _write(self, folder: str, step: int, protos: Sequence[Any]) -> None:
-        if self._failed:
+        if self._failed or self._directory is None:
             return
         # Laid end to end, serialised messages are one message with all their values.
         summary = b"".join(proto.SerializeToString() for proto in protos)

@@ -140,7 +140,7 @@ def _grouped(
     label: str,
 ) -> Groups:
     shape = tuple(variable.shape)
-    matrices = any(isinstance(part, constraints.Joint) and part.matrices for part in sets_of(constraint))
+    matrices = any(isinstance(part, constraints.MatrixSet) and part.matrices for part in sets_of(constraint))
     if isinstance(grouping, tuple):
         return _by_axes(axes, shape, grouping, matrices, label)
     if grouping == "unit" or (grouping == "tensor" and matrices):
@@ -205,7 +205,7 @@ def _has(constraint: constraints.Constraint, kind: type[constraints.Constraint])
 
 def joins_units(constraint: constraints.Constraint) -> bool:
     """Whether the constraint, or one of several sets, holds for all units of a kernel together."""
-    return _has(constraint, constraints.Joint)
+    return _has(constraint, constraints.MatrixSet)
 
 
 def has_windows(constraint: constraints.Constraint) -> bool:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ..packages import constraints
 from ..settings.rule import FLAGS, Rule, in_words_of, written
-from ..settings.timeline import Timeline
+from ..settings.timeline import Lengths
 from . import kernel_axes, layer_groups, sparsity_distribution
 from . import target as targets
 from .target import Target
@@ -27,7 +27,7 @@ _LOOKS = 21
 Owned = tuple[keras.layers.Layer, keras.Variable]
 
 
-def match(rules: Sequence[Rule], model: keras.Model, timeline: Timeline) -> list[Target]:
+def match(rules: Sequence[Rule], model: keras.Model, timeline: Lengths) -> list[Target]:
     """Finds the variables of each rule.
 
     Args:
@@ -71,7 +71,7 @@ def _targets(
     owned: Sequence[Owned],
     names: dict[int, str],
     heads: dict[int, int],
-    timeline: Timeline,
+    timeline: Lengths,
     several: bool,
 ) -> list[Target]:
     """The targets of one rule."""
@@ -99,10 +99,10 @@ def _targets(
         if rule.keeps_zeros:
             mask = tf.Variable(tf.ones(shape, tf.bool), trainable=False)
             placed = _keeping(placed, mask)
-        carried = None
-        if placed.carried and shape.num_elements() > constraints.numerics.FEW:
-            zeros = tf.zeros([placed.carried, placed.num_groups(shape)])
-            carried = tf.Variable(zeros, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        warm_start = None
+        if placed.warm_start and shape.num_elements() > constraints.numerics.SMALL_SIZE:
+            zeros = tf.zeros([placed.warm_start, placed.num_groups(shape)])
+            warm_start = tf.Variable(zeros, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         return Target(
             rule_index=number,
             name=rule.name,
@@ -120,7 +120,7 @@ def _targets(
             mask=mask,
             # What the rules before it left, if there is a step before it, and no other run to take it from.
             mask_step=begin - 1 if begin > 0 and rule.mask_from is None else None,
-            carried=carried,
+            warm_start=warm_start,
         )
 
     if grouping == "network":
@@ -228,9 +228,9 @@ def _is_of_type(layer: keras.layers.Layer, names: Sequence[str]) -> bool:
 def with_groups(constraint: Any, own: layer_groups.Groups) -> constraints.Constraint:
     """The constraint with its groups; several sets share them."""
     if isinstance(constraint, constraints.Intersection):
-        parts = tuple(dataclasses.replace(with_groups(part, own), axis=None) for part in constraint.parts)
-        return dataclasses.replace(constraint, parts=parts, axis=own.axes)
-    options: dict[str, Any] = {"each": own.each} if own.each and isinstance(constraint, constraints.Joint) else {}
+        parts = tuple(dataclasses.replace(with_groups(part, own), axis=None) for part in constraint.sets)
+        return dataclasses.replace(constraint, sets=parts, axis=own.axes)
+    options: dict[str, Any] = {"each": own.each} if own.each and isinstance(constraint, constraints.MatrixSet) else {}
     if isinstance(constraint, constraints.NM):
         options["along"] = own.along
     return dataclasses.replace(constraint, axis=own.axes, **options)
@@ -239,13 +239,14 @@ def with_groups(constraint: Any, own: layer_groups.Groups) -> constraints.Constr
 def _keeping(constraint: Any, mask: tf.Variable) -> constraints.Constraint:
     """The constraint with the zeros that its mask keeps."""
     if isinstance(constraint, constraints.Intersection):
-        return dataclasses.replace(constraint, parts=tuple(_keeping(part, mask) for part in constraint.parts))
+        return dataclasses.replace(constraint, sets=tuple(_keeping(part, mask) for part in constraint.sets))
     return dataclasses.replace(constraint, pattern=mask) if isinstance(constraint, constraints.Mask) else constraint
 
 
-def _check_meets(constraint: constraints.Constraint, shape: tf.TensorShape, total_steps: int) -> None:
+def _check_meets(constraint: constraints.Constraint, shape: tf.TensorShape, total_steps: int | None) -> None:
     """Raises ValueError where several sets have no point in common, at any of some steps of their schedules."""
     if isinstance(constraint, constraints.Intersection):
         moving = [value for value in constraint.bounds().values() if isinstance(value, constraints.schedules.Schedule)]
-        steps = sorted({0, *(int(step) for step in np.linspace(0, total_steps, _LOOKS))}) if moving else [0]
-        constraint.check_meets(shape, steps=steps)
+        last = total_steps or max((value.bends()[-1] for value in moving), default=0)
+        steps = sorted({0, *(int(step) for step in np.linspace(0, last, _LOOKS))}) if moving else [0]
+        constraints.check_nonempty(constraint, shape, steps=steps)

@@ -47,7 +47,7 @@ class Target:
       grouping: the name of its groups.
       mask: for `mask`, where weights may be non-zero: a bool variable.
       mask_step: the step whose weights it is taken from; None: it was there before the first.
-      carried: what the constraint carries from one projection to the next, see `Constraint.continued`: each replica's
+      warm_start: where the constraint's next projection starts, see `Constraint.project_warm`: each replica's
         own float32 [numbers, groups]; None where it carries nothing.
     """
 
@@ -66,7 +66,7 @@ class Target:
     grouping: str = "unit"
     mask: tf.Variable | None = None
     mask_step: int | None = None
-    carried: tf.Variable | None = None
+    warm_start: tf.Variable | None = None
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -86,7 +86,7 @@ class Target:
     @property
     def state(self) -> list[tf.Variable]:
         """What a run must remember of it beside the weights."""
-        return [variable for variable in (self.mask, self.carried) if variable is not None]
+        return [variable for variable in (self.mask, self.warm_start) if variable is not None]
 
     def weights(self) -> tf.Tensor:
         """The present weights as the tensor that the constraint takes."""
@@ -108,16 +108,19 @@ class Target:
 
 
 def labels(variables: Sequence[keras.Variable]) -> dict[int, str]:
-    """What messages, tables and tags call variables: id of each -> its path.
+    """What messages, tables and tags call the variables of a model: id of each -> its path.
 
-    Keras lets several variables have one path, as two networks of one builder do; those after the first are numbered,
-    as in `PATH#2`.
+    The name of the model, which begins the path of every variable of a `Sequential`, is left out. Keras lets several
+    variables have one path, as two networks of one builder do; those after the first are numbered, as in `PATH#2`.
     """
+    paths = [variable.path.split("/") for variable in variables]
+    inside = len({path[0] for path in paths}) == 1 and min(map(len, paths)) > 2
     counts: dict[str, int] = {}
     found = {}
-    for variable in variables:
-        number = counts[variable.path] = counts.get(variable.path, 0) + 1
-        found[id(variable)] = variable.path if number == 1 else f"{variable.path}#{number}"
+    for variable, parts in zip(variables, paths, strict=True):
+        path = "/".join(parts[inside:])
+        number = counts[path] = counts.get(path, 0) + 1
+        found[id(variable)] = path if number == 1 else f"{path}#{number}"
     return found
 
 

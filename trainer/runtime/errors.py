@@ -14,6 +14,9 @@ _MEMORY = re.compile(r"OOM when allocating tensor with shape\s*(\[[0-9,]*\])")
 # What TensorFlow writes around the system's words.
 _AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
 
+# How lines begin that say where in a program something was called.
+_WHERE = ("Graph execution error", "Detected at node", "File ", "Stack trace", "[[", "tf2xla", "(")
+
 
 class NonFiniteError(ValueError):
     """A save was refused because the state holds NaN or infinity, or training was not to go on through such numbers."""
@@ -52,6 +55,13 @@ def described(error: Exception) -> str | None:
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None
+
+
+def cause(error: tf.errors.OpError) -> str:
+    """What a compiled function says went wrong, without where in the program it was called."""
+    lines = [line.strip() for line in error.message.splitlines()]
+    told = [line for line in lines if line and not line.startswith(_WHERE)]
+    return _AROUND.sub("", told[0] if told else type(error).__name__)[:300]
 
 
 def reason(error: OSError | tf.errors.OpError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,6 +15,15 @@ _NO_STATE = ("_trainable_variables", "_model_variables_moving_average")
 def unwrapped(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer that changes the weights: the inner one of a `LossScaleOptimizer`, else the optimizer itself."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+
+
+def of_strategy(optimizer: Any, strategy: tf.distribute.Strategy) -> Any:
+    """The optimizer, made again where its variables belong to another strategy; a name stays as it is."""
+    own = getattr(optimizer, "_distribution_strategy", strategy)
+    if own is strategy or optimizer.built:
+        return optimizer
+    with strategy.scope():
+        return type(optimizer).from_config(optimizer.get_config())
 
 
 def step_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:

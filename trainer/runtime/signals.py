@@ -58,15 +58,14 @@ def leave_when_asked() -> None:
 
 
 @contextlib.contextmanager
-def listen(halt: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
+def listen(halt: Callable[[], None] = lambda: None, leaving: bool = True) -> Iterator[Interrupt]:
     """Listens while the block runs; a second signal changes nothing, so it cannot cut a save short.
-
-    Once a signal has come, both are ignored after the block as well: the process is about to end, and one that hits it
-    on the way must not change its exit code.
 
     Args:
       halt: called at each signal, in another thread and at once, where the main thread would only hear of it when its
         call of the compiled loop has ended.
+      leaving: whether the process is about to end once a signal has come. Signals are then ignored after the block as
+        well, because one that comes on the way must not change the exit code.
     """
     interrupt, numbers = Interrupt(), _heard()
     heard, told = os.pipe()
@@ -91,7 +90,7 @@ def listen(halt: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
         yield interrupt
     finally:
         for number, handler in previous.items():
-            signal.signal(number, signal.SIG_IGN if interrupt.asked() else handler)
+            signal.signal(number, signal.SIG_IGN if leaving and interrupt.asked() else handler)
         signal.set_wakeup_fd(before)
         os.close(told)
         watcher.join()

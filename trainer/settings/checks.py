@@ -37,7 +37,7 @@ def check_number(name: str, value: Any, limits: Mapping[str, Any]) -> None:
         if key in limits
     ]
     inside = (
-        math.isfinite(value)
+        -math.inf < value < math.inf
         and value > limits.get("above", -math.inf)
         and value >= limits.get("minimum", -math.inf)
         and value < limits.get("below", math.inf)

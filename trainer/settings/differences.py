@@ -13,7 +13,7 @@ MOST = 10
 def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings in the words of the command line: one entry a flag, rules told apart by their number."""
     flags = {name: value for name, value in settings.items() if name not in ("rules", "model_options")}
-    flags |= settings["model_options"]
+    flags |= settings.get("model_options", {})
     for number, rule in enumerate(settings["rules"], start=1):
         prefix = f"rule {number}: " if len(settings["rules"]) > 1 else ""
         schedules = [key for key, value in rule.items() if isinstance(value, dict)]

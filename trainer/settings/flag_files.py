@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from ..runtime import user_files
+from . import user_files
 
 # Files in all: twenty that each include the next one twice would be a million.
 MOST_FILES = 100

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from ..runtime import user_files
+from . import user_files
 from .checks import suggestion
 
 
@@ -33,6 +33,26 @@ class Number(flags.FloatParser):
             raise ValueError(f"is not a number; {_remedy(argument, '0.5', whole=False)}") from None
 
 
+class Wholes(flags.ListParser):
+    """Whole numbers with commas between, as a tuple."""
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        try:
+            return tuple(int(part) for part in super().parse(argument))
+        except ValueError:
+            raise ValueError("is not a list of whole numbers such as 300,100") from None
+
+
+class Numbers(flags.ListParser):
+    """Numbers with commas between, as a tuple."""
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        try:
+            return tuple(float(part) for part in super().parse(argument))
+        except ValueError:
+            raise ValueError("is not a list of numbers such as 4,2,1") from None
+
+
 class Truth(flags.BooleanParser):
     """True or false."""
 
@@ -41,6 +61,29 @@ class Truth(flags.BooleanParser):
             return super().parse(argument)
         except ValueError:
             raise ValueError("is not true or false; write the flag alone, or `no` before its name") from None
+
+
+# Kinds that are no type of Python have a parser of their own.
+_PARSERS = {int: Whole, float: Number, list: flags.ListParser, str: flags.ArgumentParser, tuple: Wholes}
+
+
+def define(name: str, kind: type, default: Any, text: str, flag_values: flags.FlagValues, module: str) -> None:
+    """Defines a flag.
+
+    Args:
+      name: its name.
+      kind: the type of its value (a tuple is one of whole numbers), or a parser.
+      default: its value where it is not given.
+      text: what `--help` says.
+      flag_values: where it is defined.
+      module: the module that it is filed under.
+    """
+    if kind is bool:
+        flag = flags.BooleanFlag(name, default, text)
+        flag.parser = Truth()
+    else:
+        flag = flags.Flag(_PARSERS.get(kind, kind)(), flags.ArgumentSerializer(), name, default, text)
+    flags.DEFINE_flag(flag, flag_values, module_name=module)
 
 
 def told(error: flags.Error, known: Iterable[str]) -> str:

@@ -17,8 +17,7 @@ from typing import Any
 from absl import flags
 
 from ..packages import constraints, models
-from ..runtime import user_files
-from . import flag_files, flag_types, rules
+from . import flag_files, flag_types, rules, user_files
 from . import help_text as helptext
 from .checks import check_choice
 from .config import Config
@@ -62,7 +61,7 @@ SCHEDULE_FLAGS: dict[str, tuple[type, str]] = {
     "schedule_end": (str, "Where the schedule ends: a step, 80% or 30ep (default: 100%)."),
     "power": (float, "Exponent of the polynomial schedule (default: 3)."),
     "boundaries": (list, "Where the piecewise schedule changes: 10%,50%."),
-    "values": (list, "Values of the piecewise schedule, one more than --boundaries."),
+    "values": (flag_types.Numbers, "Values of the piecewise schedule, one more than --boundaries."),
 }
 
 # Old names of flags that still work.
@@ -91,12 +90,12 @@ def define(flag_values: flags.FlagValues) -> None:
     for field in dataclasses.fields(Config):
         if "help" in field.metadata:
             kind = _element_type(typing.get_type_hints(Config)[field.name])
-            _define(field.name, kind, field.default, _help(field), flag_values)
+            flag_types.define(field.name, kind, field.default, _help(field), flag_values, __name__)
     for name, (kind, text) in {**RULE_FLAGS, **SCHEDULE_FLAGS}.items():
-        _define(name, kind, None, text, flag_values)
+        flag_types.define(name, kind, None, text, flag_values, __name__)
     for name, (kind, text) in OTHER_FLAGS.items():
         if name not in flag_values:
-            _define(name, kind, None, text, flag_values)
+            flag_types.define(name, kind, None, text, flag_values, __name__)
     for old, new in RENAMED.items():
         # Filed under another module, so that --help shows the new name alone.
         flags.DEFINE_alias(old, new, flag_values, module_name=f"{__name__}.renamed")
@@ -106,10 +105,10 @@ def define(flag_values: flags.FlagValues) -> None:
             help_text = field.metadata.get("help") or field.metadata["option"]
             texts.setdefault(f"{help_text} (default: {_written(field.default)})", []).append(constraint)
         text = " ".join(f"{', '.join(names)}: {words}" for words, names in texts.items())
-        _define(name, float if "help" in takers[0][1].metadata else list, None, text, flag_values)
+        flag_types.define(name, float if "help" in takers[0][1].metadata else tuple, None, text, flag_values, __name__)
     for name, options in _model_options().items():
         defaults = "; ".join(f"{model} {_written(default)}" for model, _, default in options)
-        _define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values)
+        flag_types.define(name, options[0][1], None, f"Model option (default: {defaults}).", flag_values, __name__)
 
 
 def parse(arguments: Iterable[str]) -> flags.FlagValues:
@@ -179,11 +178,8 @@ def config(flag_values: flags.FlagValues) -> Config:
         # A line of `flags.txt` would not give it back.
         if isinstance(value, str) and value != value.strip():
             raise ValueError(f"--{name}={user_files.shown(value)!r} begins or ends with a space; write it without.")
-    hints = typing.get_type_hints(Config)
-    values = {}
-    for field in dataclasses.fields(Config):
-        if "help" in field.metadata and field.name in given:
-            values[field.name] = _converted(field.name, given[field.name], hints[field.name])
+    names = [field.name for field in dataclasses.fields(Config) if "help" in field.metadata]
+    values = {name: given[name] for name in names if name in given}
     for name, choices in (("model", models.REGISTRY), ("learning_rate_schedule", _RATE_SCHEDULES)):
         check_choice(f"--{name}={values[name]}", values[name], choices)
     return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
@@ -199,7 +195,7 @@ def as_flagfile(flag_values: flags.FlagValues, **overrides: Any) -> str:
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{name}")
         else:
-            lines.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+            lines.append(f"--{name}={_written(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -221,71 +217,42 @@ def _table(given: dict[str, Any]) -> dict[str, Any]:
     table |= {key: given[flag_of(key)] for key in rules.KEYS if flag_of(key) in given}
     names = rules.sets_named(table["constraint"], FLAGS)
     own = rules.fields_of(names)
-    for flag in ("variables", "layer_type"):
-        if flag in table and not any(table[flag]):
-            raise ValueError(f"--{flag} is empty; leave the flag out for its default, or name some.")
-    if "group" in table and table["group"] not in constraints.GROUPINGS:
-        table["group"] = _axes(table["group"])
     # A default that several sets share is that of the last of them.
     table |= {name: field.default for name, field in own.items()}
-    for flag, takers in _hyperparameters().items():
-        if flag in given:
-            whole = "option" in takers[0][1].metadata
-            table[flag] = _converted(flag, given[flag], tuple[int, ...]) if whole else given[flag]
+    table |= {name: given[name] for name in _hyperparameters() if name in given}
     extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
-    if "schedule" in given:
+    if extra and "schedule" not in given:
+        raise ValueError(
+            f"--{extra[0]}={_written(given[extra[0]])} needs a schedule; add --schedule=cosine, or leave it out."
+        )
+    if extra:
         scheduled = next((name for name, field in own.items() if "help" in field.metadata), None)
         if scheduled is None:
             raise ValueError(
                 f"--constraint={','.join(names)} has no value that a schedule could change; leave --schedule out."
             )
+        options = ("schedule", "initial", "begin", "end", "power", "boundaries", "values")
+        schedule = {name: given[flag] for name in options if (flag := flag_of(name, scheduled)) in given}
         # A bound is where a schedule ends, unless it is piecewise, which has values of its own.
-        final = given.get(scheduled) if given["schedule"] == "piecewise" else table[scheduled]
-        table[scheduled] = _schedule(given, scheduled, final)
-    elif extra:
-        raise ValueError(
-            f"--{extra[0]}={_written(given[extra[0]])} needs a schedule; add --schedule=cosine, or leave it out."
-        )
+        if given["schedule"] != "piecewise" or scheduled in given:
+            schedule["value" if given["schedule"] == "constant" else "final"] = table[scheduled]
+        table[scheduled] = schedule
     return table
-
-
-def _schedule(given: dict[str, Any], scheduled: str, final: float | None) -> dict[str, Any]:
-    """The flags of a schedule as a table."""
-    options = ("schedule", "initial", "begin", "end", "power", "boundaries", "values")
-    table = {name: given[flag] for name in options if (flag := flag_of(name, scheduled)) in given}
-    if "values" in table:
-        table["values"] = [_number("values", value) for value in table["values"]]
-    if final is not None:
-        table["value" if table["schedule"] == "constant" else "final"] = final
-    return table
-
-
-def _axes(text: str) -> str | list[int]:
-    """The axes that `--group` names, or the text itself, which is then unknown."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        return text
 
 
 def _chosen_model_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    every = _model_options()
     chosen = {}
-    for flag, takers in _model_options().items():
-        kinds = {taker: kind for taker, kind, _ in takers}
-        if flag not in given:
-            if model in kinds:
-                chosen[flag] = next(default for taker, _, default in takers if taker == model)
-            continue
-        if model not in kinds:
-            own = [
-                f"--{name}" for name, others in _model_options().items() if model in {taker for taker, _, _ in others}
-            ]
+    for flag, takers in every.items():
+        defaults = {taker: default for taker, _, default in takers}
+        if model in defaults:
+            chosen[flag] = given.get(flag, defaults[model])
+        elif flag in given:
+            own = [f"--{name}" for name, others in every.items() if model in {taker for taker, *_ in others}]
             raise ValueError(
                 f"--{flag}={_written(given[flag])} means nothing to --model={model}, which takes "
-                f"{', '.join(own) or 'no option'}; --{flag} belongs to {', '.join(kinds)}."
+                f"{', '.join(own) or 'no option'}; --{flag} belongs to {', '.join(defaults)}."
             )
-        hint = tuple[int, ...] if kinds[model] is list else kinds[model]
-        chosen[flag] = _converted(flag, given[flag], hint)
     return chosen
 
 
@@ -314,40 +281,11 @@ def _own_names() -> set[str]:
     return settings | {*RULE_FLAGS, *SCHEDULE_FLAGS, "rules"} | _hyperparameters().keys() | _model_options().keys()
 
 
-def _define(name: str, kind: type, default: Any, text: str, flag_values: flags.FlagValues) -> None:
-    if kind is bool:
-        flag = flags.BooleanFlag(name, default, text)
-        flag.parser = flag_types.Truth()
-        flags.DEFINE_flag(flag, flag_values, module_name=__name__)
-        return
-    parsers = {int: flag_types.Whole, float: flag_types.Number, list: flags.ListParser}
-    serializer = flags.CsvListSerializer(",") if kind is list else flags.ArgumentSerializer()
-    flags.DEFINE(
-        parsers.get(kind, flags.ArgumentParser)(), name, default, text, flag_values, serializer, module_name=__name__
-    )
-
-
 def _element_type(hint: Any) -> type:
-    """`int | None` -> int, `tuple[int, ...]` -> list."""
+    """`int | None` -> int, `tuple[int, ...]` -> tuple."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         hint = next(argument for argument in typing.get_args(hint) if argument is not types.NoneType)
-    return list if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
-
-
-def _converted(name: str, value: Any, hint: Any) -> Any:
-    if _element_type(hint) is not list:
-        return value
-    try:
-        return tuple(int(part) for part in value)
-    except ValueError:
-        raise ValueError(f"--{name}={_written(value)} is not a list of whole numbers such as 300,100.") from None
-
-
-def _number(flag: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--{flag}: {text} is not a number; write numbers with commas, such as 4,2,1.") from None
+    return tuple if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
 
 
 def _help(field: dataclasses.Field) -> str:

@@ -38,7 +38,7 @@ def rule(settings: Rule) -> list[str]:
 def changed(config: Config) -> list[str]:
     """The settings other than rules that differ from the defaults, as `name=value`."""
     from ..packages import models
-    from .config import CIRCUMSTANCES
+    from .run import CIRCUMSTANCES
 
     usual = type(config)()
     known = inspect.signature(models.REGISTRY[config.model]).parameters if config.model in models.REGISTRY else {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..packages import constraints
-from ..runtime import user_files
+from . import user_files
 from .checks import check_choice, check_number
 
 # What becomes of the optimizer's state of weights that a projection moved, see `trainer.engine.optimizer_state`.
@@ -111,11 +111,11 @@ class Rule:
         Raises:
           ValueError: places are out of order, or past the end of the run.
         """
-        begin, end = 0, None
-        if (self.begin, self.end) != (None, None):
+        begin, end = timeline.step(self.begin or 0, "begin"), None
+        if self.end is not None or (begin and timeline.total_steps is not None):
             last = "100%" if self.end is None else self.end
             begin, end = constraints.schedules.resolve_span(self.begin or 0, last, timeline)
-            end = None if end == timeline.step("100%", "end") else end
+            end = None if end == timeline.total_steps else end
         return dataclasses.replace(self, constraint=self.constraint.resolve(timeline), begin=begin, end=end)
 
     def to_table(self) -> dict[str, Any]:
@@ -132,7 +132,8 @@ class Rule:
                 table[name] = found[0]
             else:
                 for key, values in zip(keys, own, strict=True):
-                    table.setdefault(key, {}).update({name: values[name]} if name in values else {})
+                    if name in values:
+                        table.setdefault(key, {})[name] = values[name]
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if field.name != "source" and value is not None and value != ():
@@ -157,7 +158,7 @@ class Rule:
 
 def sets_of(constraint: constraints.Constraint) -> tuple[constraints.Constraint, ...]:
     """The sets of an intersection, or the constraint alone."""
-    return constraint.parts if isinstance(constraint, constraints.Intersection) else (constraint,)
+    return constraint.sets if isinstance(constraint, constraints.Intersection) else (constraint,)
 
 
 def flag_of(name: str, scheduled: str | None = None) -> str:
@@ -248,6 +249,8 @@ def _texts(name: str, value: Any, expected: str) -> tuple[str, ...]:
 def _group(value: Any) -> str | tuple[int, ...] | None:
     if value is None:
         return None
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}(,-?\d{1,9})*", value):
+        return tuple(int(axis) for axis in value.split(","))
     if isinstance(value, str):
         check_choice(f"group={value}", value, constraints.GROUPINGS, " or axes such as 0,1")
         return value

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..packages import constraints
-from ..runtime import user_files
+from . import user_files
 from .checks import check_choice, suggestion
 from .rule import FLAGS, Rule, flag_of, in_words_of, written
 
@@ -160,6 +160,8 @@ def _schedule(key: str, table: Mapping[str, Any], source: str) -> constraints.sc
     makers = constraints.schedules.SCHEDULES
     if "schedule" not in table:
         raise ValueError(f"{written(key, table, source)} has no `schedule`; choose from {', '.join(makers)}.")
+    if "of" in table:
+        return constraints.schedules.from_dict(table)
     options = dict(table)
     name = options.pop("schedule")
     check_choice(written("schedule", name, source), name, makers)

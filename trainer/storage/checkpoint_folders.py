@@ -51,7 +51,7 @@ def complete(checkpoint: pathlib.Path, step: int, run: str, score: Score | None 
     """
     manifest: dict[str, Any] = {"step": step, **({"run": run} if run else {})}
     if score is not None:
-        manifest["score"] = {"accuracy": score[0], "loss": score[1]}
+        manifest["score"] = {"value": score[0], "loss": score[1]}
     manifest["files"] = {file.name: files.checksum(file) for file in sorted(checkpoint.iterdir())}
     (checkpoint / MANIFEST).write_text(serialised(manifest))
     for file in checkpoint.iterdir():
@@ -98,10 +98,10 @@ def serialised(manifest: dict) -> str:
 
 
 def score(checkpoint: pathlib.Path) -> Score | None:
-    """The accuracy and loss of a whole checkpoint's weights; None where its manifest does not say."""
+    """A score, better when it is higher, and the loss of the weights; None where the manifest says neither."""
     try:
         said = files.document(checkpoint / MANIFEST)["score"]
-        return float(said["accuracy"]), float(said["loss"])
+        return float(said["value"]), float(said["loss"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -128,8 +128,14 @@ class Checkpoints:
 
     def save_best(self, wait: bool = True) -> pathlib.Path:
         """Writes the present state as the best so far, in the folder `best`; all else as `save`."""
-        accuracy, loss, _ = self._progress.best.numpy().tolist()
-        return self._save(self._best, self._tidy_best, wait, (accuracy, loss))
+        value, loss, _ = self._progress.best.numpy().tolist()
+        return self._save(self._best, self._tidy_best, wait, (value, loss))
+
+    def delete_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps, for a run that makes these steps in another way."""
+        for later in self.steps():
+            if later > step:
+                checkpoint_folders.delete(checkpoint_folders.path(self._directory, later))
 
     def return_best(self, step: int) -> None:
         """Makes the best so far what is left of it at a step that the run went back to, and says what is lost.
@@ -141,9 +147,9 @@ class Checkpoints:
           step: that was restored; -1 where the run begins again.
         """
         self.wait()
-        accuracy, _, best = self._progress.best.numpy().tolist()
+        value, _, best = self._progress.best.numpy().tolist()
         path = checkpoint_folders.path(self._best, int(best))
-        problem = checkpoint_folders.problem(path, int(best), self._run) if accuracy >= 0.0 else None
+        problem = checkpoint_folders.problem(path, int(best), self._run) if value > -float("inf") else None
         for found in checkpoint_folders.steps(self._best):
             if found > step or (problem is None and found != best):
                 checkpoint_folders.delete(checkpoint_folders.path(self._best, found))
@@ -153,7 +159,7 @@ class Checkpoints:
         remaining = [found for found in checkpoint_folders.steps(self._best) if found < best]
         scores = [(found, self._score(found)) for found in remaining]
         found, score = next(((found, score) for found, score in scores if score is not None), (0, None))
-        self._progress.best.assign([-1.0, float("inf"), 0.0] if score is None else [*score, found])
+        self._progress.best.assign([-float("inf"), float("inf"), 0.0] if score is None else [*score, found])
         left = "the next evaluation" if score is None else f"step {found:,}"
         self._log(f"the best weights, of step {int(best):,}, are lost: {problem}; the best is now that of {left}")
 
@@ -177,8 +183,11 @@ class Checkpoints:
         self.wait()
         return checkpoint_folders.steps(self._directory)
 
-    def restore(self) -> int | None:
+    def restore(self, last: int | None = None) -> int | None:
         """Restores the newest checkpoint that is whole.
+
+        Args:
+          last: the last step to go on from; None: any.
 
         Returns:
           Its step; None when there is no checkpoint at all.
@@ -190,7 +199,7 @@ class Checkpoints:
         self.wait()
         for folder in (self._directory, self._best):
             checkpoint_folders.clean(folder)
-        steps = self.steps()
+        steps = [step for step in self.steps() if last is None or step <= last]
         for step in steps:
             path = checkpoint_folders.path(self._directory, step)
             problem = checkpoint_folders.problem(path, step, self._run) or self._read(path, step)
@@ -345,6 +354,10 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     if not whole:
         raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
     path = checkpoint_folders.path(folder, whole[0])
+    # A compiled model has an optimizer and metrics, whose state the checkpoint holds as well.
+    optimizer = getattr(model, "optimizer", None)
+    beside = [*model.metrics_variables, *(optimizer.variables if optimizer is not None else ())]
+    kept = [variable.numpy() for variable in beside]
     try:
         with files.plain(path) as readable:
             status = tf.train.Checkpoint(model=model).read(str(readable / checkpoint_folders.PREFIX)).expect_partial()
@@ -352,3 +365,6 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{name}: {path} holds another network than --model makes here: {reason}") from None
+    finally:
+        for variable, value in zip(beside, kept, strict=True):
+            variable.assign(value)

@@ -90,7 +90,7 @@ def plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def problem_of_name(path: pathlib.Path) -> str | None:
     """Says why a path cannot be that of a run directory; None where it can.
 
-    Control characters and bytes that are not UTF-8 are refused with the settings, see `trainer.runtime.user_files`.
+    Control characters and bytes that are not UTF-8 are refused with the settings, see `trainer.settings.user_files`.
     """
     if str(path) != str(path).rstrip():
         # `flags.txt` has a flag a line, and absl strips each line.

@@ -17,24 +17,34 @@ import shutil
 import socket
 import stat
 import time
+from collections.abc import Callable
 from typing import Any
 
-from ..settings import differences
 from . import files
 
 CHECKPOINTS = "checkpoints"
 CERTIFICATE = "certificate.json"
 FLAGS = "flags.txt"
+HISTORY = "history.json"
 LOCK = ".lock"
 RUN = "run.json"
 SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, LOCK, RUN, SAVED, *EVENTS})
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, RUN, SAVED, *EVENTS})
 FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
+# The settings that may be raised while a run goes on, and those that may then be written in another unit.
+LENGTH = ("epochs", "train_steps")
+PLACES = ("begin", "boundaries", "end", "warmup")
 # Attempts at the lock, a tenth of a second apart: a command that only looks whether it is taken holds it for a moment.
 LOCK_ATTEMPTS = 5
 # What `flock` answers on a file system without locks, as Lustre and some NFS are.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+
+
+def differing(earlier: dict[str, Any], settings: dict[str, Any]) -> str:
+    """The names of the settings that differ."""
+    names = earlier.keys() | settings.keys()
+    return ", ".join(sorted(name for name in names if earlier.get(name) != settings.get(name)))
 
 
 class RunDirectory:
@@ -43,6 +53,7 @@ class RunDirectory:
     Args:
       path: the directory.
       settings: what the run computes, as plain JSON values; a run of equal settings is the same run.
+      described: says how the settings of an earlier run differ from these; "" where they do not.
       resume: "auto" continues an earlier run, "never" refuses to, "must" refuses to begin one.
       overwrite: deletes an earlier run.
       dry_run: whether the directory is only looked at, and another process may train in it.
@@ -50,6 +61,7 @@ class RunDirectory:
     Attributes:
       path: the directory.
       exclusive: whether a second run would be noticed; False after `open` where the file system has no locks.
+      shorter: what `run.json` says of an earlier run that these settings make longer; None where there is none.
     """
 
     def __init__(
@@ -57,13 +69,16 @@ class RunDirectory:
         path: str | os.PathLike[str],
         settings: dict[str, Any],
         *,
+        described: Callable[[dict[str, Any], dict[str, Any]], str] = differing,
         resume: str = "auto",
         overwrite: bool = False,
         dry_run: bool = False,
     ):
         self.path = pathlib.Path(path)
         self.exclusive = True
+        self.shorter: dict[str, Any] | None = None
         self._settings = settings
+        self._described = described
         self._resume = resume
         self._overwrite = overwrite
         self._dry_run = dry_run
@@ -84,6 +99,7 @@ class RunDirectory:
           ValueError: the directory cannot be used; the message says why and how to go on.
         """
         _check_writable(self.path)
+        self.shorter = None
         if not self.path.exists() or not any(self.path.iterdir()):
             return self._fresh()
         names = {entry.name.removesuffix(".new") for entry in self.path.iterdir()}
@@ -103,12 +119,15 @@ class RunDirectory:
         record = self._record()
         if record is None:
             return self._fresh()
-        difference = differences.described(record["settings"], self._settings)
-        if difference:
+        self.shorter = record if self._is_shorter(record) else None
+        difference = self._described(record["settings"], self._settings)
+        if difference and self.shorter is None:
+            flagfile = self.path / FLAGS
+            # A run that was begun in Python has none.
+            how = f"with --flagfile={shlex.quote(str(flagfile))}" if flagfile.exists() else "as it was begun"
             raise ValueError(
                 f"--run_dir={self.path} holds a run with other settings:\n  {difference}\n"
-                f"Continue it with --flagfile={shlex.quote(str(self.path / FLAGS))}, choose another --run_dir, or add "
-                "--overwrite to delete it."
+                f"Continue it {how}, choose another --run_dir, or add --overwrite to delete it."
             )
         if self._resume == "never":
             raise ValueError(
@@ -117,11 +136,11 @@ class RunDirectory:
             )
         return True
 
-    def open(self, flagfile: str, facts: dict[str, Any]) -> bool:
+    def open(self, flagfile: str | None, facts: dict[str, Any]) -> bool:
         """Takes the directory: creates it, locks it, and writes the two files of a new run.
 
         Args:
-          flagfile: content of `flags.txt`.
+          flagfile: content of `flags.txt`; None: the run was not begun by flags.
           facts: what `run.json` says beside the settings: versions, devices.
 
         Returns:
@@ -141,9 +160,7 @@ class RunDirectory:
                 for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != RUN):
                     if entry.name != LOCK:
                         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-                files.write_atomically(self.path / FLAGS, flagfile)
-                record = {"settings": self._settings, **facts}
-                files.write_atomically(self.path / RUN, json.dumps(record, indent=2) + "\n")
+                self._write(flagfile, facts)
             for leftover in self.path.glob("*.new"):
                 leftover.unlink()
         except OSError as error:
@@ -159,8 +176,20 @@ class RunDirectory:
 
     def identity(self) -> str:
         """Tells this run from any that computes something else; what is saved for the one is no use to the other."""
-        settings = files.document(self.path / RUN)["settings"]
-        return f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
+        record = files.document(self.path / RUN)
+        content = json.dumps(record["settings"], sort_keys=True).encode()
+        return record.get("identity") or f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+    def lengthen(self, flagfile: str | None, facts: dict[str, Any], step: int) -> None:
+        """Makes the run that `open` found a longer one, which keeps its identity.
+
+        Args:
+          flagfile: the new content of `flags.txt`.
+          facts: as for `open`.
+          step: the newest that there is a checkpoint of.
+        """
+        self._write(flagfile, {"identity": self.identity(), **facts})
+        self.note_saved(step)
 
     def note_saved(self, step: int) -> None:
         """Writes down that there is a checkpoint of a step, so that its loss is noticed."""
@@ -196,6 +225,23 @@ class RunDirectory:
         if self._resume == "must":
             raise ValueError(f"--run_dir={self.path} holds no run to continue; drop --resume=must to begin one.")
         return False
+
+    def _write(self, flagfile: str | None, facts: dict[str, Any]) -> None:
+        if flagfile is not None:
+            files.write_atomically(self.path / FLAGS, flagfile)
+        files.write_atomically(self.path / RUN, json.dumps({"settings": self._settings, **facts}, indent=2) + "\n")
+
+    def _is_shorter(self, record: dict[str, Any]) -> bool:
+        """Whether a recorded run differs from this one in nothing but a smaller length, and in places in the run."""
+        total_steps, steps_per_epoch = record.get("total_steps"), record.get("steps_per_epoch")
+        if not isinstance(total_steps, int) or not isinstance(steps_per_epoch, int):
+            return False
+        epochs, train_steps = (self._settings.get(name) for name in LENGTH)
+        longer = (train_steps or (epochs or 0) * steps_per_epoch) > total_steps
+        try:
+            return longer and _timeless(record["settings"]) == _timeless(self._settings)
+        except RecursionError:
+            return False
 
     def _record(self) -> dict[str, Any] | None:
         try:
@@ -282,6 +328,13 @@ class RunDirectory:
                     return False
                 raise
         return True
+
+
+def _timeless(settings: Any) -> Any:
+    """Settings without those that say when something happens."""
+    if isinstance(settings, dict):
+        return {name: _timeless(value) for name, value in settings.items() if name not in (*LENGTH, *PLACES)}
+    return [_timeless(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def _check_writable(path: pathlib.Path) -> None:

@@ -11,12 +11,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tests.support import fake_tfds, processes, tiny_experiment
-from trainer import experiment
 from trainer.data import dataset, tfds_reader
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session, directory_of
 from trainer.settings.config import Config
+from trainer.training import experiment
+from trainer.training.experiment import directory_of
+from trainer.training.session import Session
 
 SIZE = 400
 

@@ -11,14 +11,15 @@ import pytest
 
 from tests.support import fake_tfds, tiny_experiment
 from tests.support.suites import fast
-from tests.trainer.experiment_test import At, trained, weights
-from trainer import experiment
+from tests.trainer.training.experiment_test import At, trained, weights
 from trainer.data import dataset as data
 from trainer.data.builtin import stratified
 from trainer.engine.train_step import Steps
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session, directory_of
 from trainer.settings.config import Config
+from trainer.training import experiment
+from trainer.training.experiment import directory_of
+from trainer.training.session import Session
 
 TWO_CLASSES = {"num_classes": 2}
 

@@ -7,13 +7,14 @@ import pytest
 
 from tests.support import tiny_experiment
 from tests.support.rules import rule_of
-from tests.trainer.experiment_test import config
-from trainer import experiment
+from tests.trainer.training.experiment_test import config
 from trainer.engine import jit_autotune
 from trainer.engine.jit_autotune import JitAutotune
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session, directory_of
 from trainer.settings.config import Config
+from trainer.training import experiment
+from trainer.training.experiment import directory_of
+from trainer.training.session import Session
 
 BALL = rule_of("maxnorm", {"max_value": 0.5})
 

@@ -14,7 +14,7 @@ from tests.support import tiny_experiment
 from tests.support.cases import SETS
 from tests.support.rules import rule_of
 from tests.support.suites import fast
-from tests.trainer.experiment_test import config
+from tests.trainer.training.experiment_test import config
 from trainer import main
 from trainer.reporting import certificate
 from trainer.rules import matching

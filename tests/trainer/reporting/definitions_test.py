@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY, Constraint, Intersection
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from tests.support.cases import CASES, SETS
 from tests.support.oracles import DTYPES, array
 from tests.support.strategies import KINDS, Stack, nudged
@@ -44,7 +44,7 @@ def constraint(name: str, **more) -> Constraint:
 def entry(constraint: Constraint, value, name: str = "one") -> dict:
     """What the certificate says of one variable."""
     variable = keras.Variable(value, dtype=array(value).dtype.name)
-    made = Target(1, name, "w", (variable,), target.alone(variable.shape, variable.shape), constraint)
+    made = Target(1, name, "w", (variable,), target.reshape(variable.shape, variable.shape), constraint)
     result = certificate.certify([made], 0)
     (found,) = json.loads(json.dumps(result, allow_nan=False))["variables"]
     assert found["feasible"] is result["feasible"]
@@ -127,7 +127,7 @@ def test_thousands_of_near_zeros_do_not_pass_for_zeros():
     w[:1000] = 1.0
     for rule in (REGISTRY["topk"](sparsity=0.9), REGISTRY["nm"](n=1, m=10)):
         assert entry(rule, w)["feasible"] is False
-        assert entry(rule, np.where(w < 1, 0, w) if rule.selects and "sparsity" in rule.bounds() else rule(w))[
+        assert entry(rule, np.where(w < 1, 0, w) if rule.matroid and "sparsity" in rule.bounds() else rule(w))[
             "feasible"
         ]
     assert entry(REGISTRY["unitsparse"](sparsity=0.9), w.reshape(1, -1))["feasible"] is False
@@ -183,7 +183,7 @@ def test_what_a_projection_makes_is_feasible(case, shape, dtype):
 @pytest.mark.parametrize("name", SETS)
 def test_a_million_projected_weights_are_feasible(name, dtype):
     w = tf.cast(np.random.default_rng(1).standard_normal((4_000, 252)), dtype)
-    for value in (w,) if issubclass(REGISTRY[name], Joint) else (w, tf.reshape(w, [-1])):
+    for value in (w,) if issubclass(REGISTRY[name], MatrixSet) else (w, tf.reshape(w, [-1])):
         found = entry(REGISTRY[name](), REGISTRY[name]()(value))
         assert found["feasible"] is True, found
 
@@ -223,9 +223,9 @@ def test_the_worst_group_is_named_by_its_place():
 def test_a_budget_of_the_network_is_counted_over_all_its_weights():
     values = [RNG.standard_normal((6, 5)).astype(np.float32), RNG.standard_normal((5, 4)).astype(np.float32)]
     variables = [keras.Variable(value) for value in values]
-    join = target.flat([(6, 5), (5, 4)])
-    joined = Target(1, "topk", "network", tuple(variables), join, REGISTRY["topk"](sparsity=0.8))
-    for variable, value in zip(variables, join.split(joined.constraint(joined.weights())), strict=True):
+    packing = target.concatenate([(6, 5), (5, 4)])
+    joined = Target(1, "topk", "network", tuple(variables), packing, REGISTRY["topk"](sparsity=0.8))
+    for variable, value in zip(variables, packing.unpack(joined.constraint(joined.weights())), strict=True):
         variable.assign(value)
     (found,) = certificate.certify([joined], 0)["variables"]
     assert (found["feasible"], found["worst_value"], found["at_most"]) == (True, 10.0, 10.0)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support import fork_server, processes
-from trainer.settings.config import CIRCUMSTANCES
+from trainer.settings.run import CIRCUMSTANCES
 
 PRESETS = processes.ROOT / "scripts" / "presets"
 # The last of two equal flags wins: the presets as they are, but shorter.

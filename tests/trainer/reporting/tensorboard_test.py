@@ -52,7 +52,7 @@ def written(directory) -> tensorboard.Summaries:
     for step in (5, 10, 15, 20):
         measured = rng.random((len(constrained), len(MEASURES) + 2))
         scalars = {"loss": 1 / step, "accuracy": 0.5, "learning_rate": 0.1, "steps_per_second": 9.0}
-        writer.scalars("train", step, scalars | writer.measures(step, measured))
+        writer.scalars("train", step, scalars | writer.measures(step, MEASURES, measured))
         writer.evaluation(step, {"loss": 2 / step, "accuracy": 0.25})
     writer.histograms(20)
     writer.end(20, True)
@@ -78,7 +78,7 @@ def test_every_tag_of_the_design(tmp_path):
 def test_the_values_are_those_measured(tmp_path):
     constrained = targets()
     measured = Projector(constrained, 20).project(tf.constant(5, tf.int64), tf.constant(True)).numpy()
-    named = tensorboard.Summaries(tmp_path, constrained).measures(1, measured)
+    named = tensorboard.Summaries(tmp_path, constrained).measures(1, MEASURES, measured)
     ball, box, sparse = (one.variables[0].numpy().astype(np.float64) for one in constrained[:3])
     norms = np.linalg.norm(ball, axis=0)
     assert named["norm/hidden_1/kernel/mean"] == pytest.approx(norms.mean())
@@ -111,7 +111,7 @@ def test_without_targets_there_is_no_sparsity(tmp_path):
     writer.evaluation(1, {"loss": 0.5})
     writer.histograms(1)
     writer.close()
-    assert writer.measures(1, np.zeros((0, 5))) == {}
+    assert writer.measures(1, MEASURES, np.zeros((0, 5))) == {}
     assert tensorboard_data.scalars(tmp_path).keys() == {"eval/loss"}
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from constraints import REGISTRY, Intersection
 from constraints.layout import Columns
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from tests.support.rules import rule_of
 from trainer.rules import layer_groups, matching
 from trainer.rules.attach import attach
@@ -106,7 +106,7 @@ def test_several_sets_and_sets_of_matrices_can_be_attached():
     assert query.numpy().min() >= 0
     assert lengths(query, layer_groups.fan_in_axes(owner, query)).max() <= BOUND
     owner, output = found["attention_output/kernel"]
-    assert isinstance(output.constraint, Joint)
+    assert isinstance(output.constraint, MatrixSet)
     assert lengths(output, layer_groups.fan_in_axes(owner, output)).sum() <= BOUND * (1 + 1e-6)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import REGISTRY
-from constraints.sets._matrix import Joint
+from constraints.sets._matrix import MatrixSet
 from tests.support.rules import rule_of
 from trainer.rules import layer_groups, matching
 from trainer.settings.timeline import Timeline
@@ -180,7 +180,7 @@ def test_every_set_takes_the_groups_it_says_and_no_others(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, kind in REGISTRY.items() if issubclass(kind, Joint) and "gate" in kind.groupings]
+    "name", [name for name, kind in REGISTRY.items() if issubclass(kind, MatrixSet) and "gate" in kind.groupings]
 )
 def test_sets_of_matrices_take_each_head_and_gate_alone(name):
     kind = REGISTRY[name]
@@ -208,7 +208,7 @@ def test_two_outer_layers_do_not_share_their_heads():
 
 def test_a_network_of_units_is_one_budget():
     for name, kind in REGISTRY.items():
-        if not issubclass(kind, Joint) or "network" not in kind.groupings:
+        if not issubclass(kind, MatrixSet) or "network" not in kind.groupings:
             continue
         model = network(layers.Dense(6, name="one"), layers.Dense(3, name="two"))
         (found,) = matching.match([rule_of(name, group="network")], model, TIMELINE)

@@ -9,6 +9,7 @@ import pytest
 import models
 from constraints import schedules
 from tests.support.rules import rule_of
+from trainer.engine.projector import MEASURES
 from trainer.reporting import certificate, run_card, tensorboard
 from trainer.rules import matching
 from trainer.settings.rule import Rule
@@ -244,23 +245,23 @@ def test_variables_of_equal_paths_are_told_apart_and_numbered():
     model = twins()
     assert len({variable.path for variable in model.trainable_variables}) == 2
     first, second = matching.match([rule_of("maxnorm", with_bias=True)], model, TIMELINE)
-    assert (first.label, second.label) == ("net/dense/kernel", "net/dense/kernel#2")
-    assert second.names == ("net/dense/kernel#2", "net/dense/bias#2")
+    assert (first.label, second.label) == ("dense/kernel", "dense/kernel#2")
+    assert second.names == ("dense/kernel#2", "dense/bias#2")
     assert first.variables[0] is not second.variables[0]
     # The order is the model's.
     assert [id(one.variables[0]) for one in (first, second)] == [id(model.trainable_variables[i]) for i in (0, 2)]
-    (found,) = matching.match([rule_of("maxnorm", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+    (found,) = matching.match([rule_of("maxnorm", {}, ("dense/kernel#2",))], model, TIMELINE)
     assert found.variables[0] is second.variables[0]
-    with pytest.raises(ValueError, match="`net/dense/kernel#2` is claimed by rule 1"):
-        matching.match([rule_of("maxnorm"), rule_of("nonneg", {}, ("net/dense/kernel#2",))], model, TIMELINE)
+    with pytest.raises(ValueError, match="`dense/kernel#2` is claimed by rule 1"):
+        matching.match([rule_of("maxnorm"), rule_of("nonneg", {}, ("dense/kernel#2",))], model, TIMELINE)
 
 
 def test_every_table_and_tag_tells_variables_of_equal_paths_apart(tmp_path):
     model = twins()
     found = matching.match([rule_of("maxnorm")], model, TIMELINE)
-    expected = ["net/dense/kernel", "net/dense/kernel#2"]
+    expected = ["dense/kernel", "dense/kernel#2"]
     assert [entry["variables"] for entry in certificate.certify(found, 0)["variables"]] == [[name] for name in expected]
-    tags = tensorboard.Summaries(tmp_path, found).measures(1, np.ones((2, 8)))
+    tags = tensorboard.Summaries(tmp_path, found).measures(1, MEASURES, np.ones((2, 8)))
     assert [tag for tag in tags if tag.startswith("distance/")] == [f"distance/{name}" for name in expected]
     charts = tensorboard.layout(found).category[0].chart
     assert [chart.title for chart in charts] == [f"norm: {name}" for name in expected]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.support import tiny_experiment
 from tests.support.suites import fast
-from tests.trainer.experiment_test import At, config, trained, weights
+from tests.trainer.training.experiment_test import At, config, trained, weights
 from trainer.engine.projector import Projector
 from trainer.engine.train_step import Steps
 from trainer.settings import rules

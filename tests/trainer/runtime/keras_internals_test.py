@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.runtime import keras_internals
+from trainer.runtime import keras_internals, replicas
 
 
 def built(optimizer):
@@ -51,3 +51,18 @@ def test_state_lists_are_those_of_the_optimizer_that_changes_the_weights():
     lists = keras_internals.state_lists(optimizer)
     assert {"momentums", "velocities"} <= lists.keys()
     assert not {"trainable_variables", "model_variables_moving_average"} & lists.keys()
+
+
+def test_an_optimizer_made_outside_a_strategy_is_made_again_within():
+    strategy = replicas.strategy(1)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    outside = keras.optimizers.AdamW(schedule, weight_decay=0.25, beta_1=0.5)
+    within = keras_internals.of_strategy(outside, strategy)
+    assert within is not outside
+    assert within.get_config() == outside.get_config()
+    with strategy.scope():
+        variable = keras.Variable([1.0])
+        within.build([variable])
+    assert keras_internals.of_strategy(within, strategy) is within
+    for given in ("adam", outside):
+        assert keras_internals.of_strategy(given, tf.distribute.get_strategy()) is given

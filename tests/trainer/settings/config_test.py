@@ -9,8 +9,9 @@ import math
 import pytest
 
 from constraints import Box, MaxNorm, schedules
-from trainer.settings.config import CIRCUMSTANCES, Config
+from trainer.settings.config import Config
 from trainer.settings.rule import Rule
+from trainer.settings.run import CIRCUMSTANCES
 
 NAN, INF = math.nan, math.inf
 # Setting -> values just inside its limits, and values outside.
@@ -173,3 +174,14 @@ def test_a_directory_is_named_so_that_a_person_can_tell_runs_apart():
     name = Config(dataset="imagenet/64x64:2.0.0").directory()
     assert name.count("/") == 1
     assert ":" not in name
+
+
+def test_a_recorded_run_has_its_own_rules_and_warm_up():
+    schedule = schedules.linear(4.0, 1.0, begin="10%", end="3ep")
+    earlier = Config(rules=(Rule([Box(), MaxNorm(schedule)], "kernel", end="50%"),), warmup="5%", epochs=3)
+    now = Config(rules=(Rule(Box()),), seed=7)
+    recorded = now.as_recorded(json.loads(json.dumps(earlier.identity())))
+    assert recorded == dataclasses.replace(now, rules=earlier.rules, warmup="5%")
+    for places in ({"warmup": {}}, {"warmup": "soon"}, {"rules": [{"constraint": "maxnorm", "end": []}]}):
+        with pytest.raises(ValueError, match=r"warmup|run\.json, rule 1"):
+            now.as_recorded({**earlier.identity(), **places})

@@ -96,8 +96,7 @@ def test_its_table_is_plain_and_tells_all(name):
     table = RULES[name].to_table()
     assert json.loads(json.dumps(table)) == table
     assert table != dataclasses.replace(RULES[name], relaxation=0.5).to_table()
-    if name != "a_schedule":  # A file has no warm-up.
-        assert rules.rules_from_tables([table]) == (RULES[name],)
+    assert rules.rules_from_tables([table]) == (RULES[name],)
 
 
 def test_values_of_several_sets_stand_once_or_with_their_set():

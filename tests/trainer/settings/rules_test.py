@@ -113,6 +113,10 @@ BAD_RULES = {
     "variables_with_a_number": ('constraint = "maxnorm"\nvariables = ["a", 5]', ["variables", "5"]),
     "an_empty_pattern": ('constraint = "maxnorm"\nvariables = ""', ["variables", "pattern"]),
     "a_table_without_schedule": ('constraint = "maxnorm"\nmax_value = {initial = 4.0}', ["`schedule`", "cosine"]),
+    "unknown_schedule_of_another": (
+        'constraint = "maxnorm"\nmax_value = {schedule = "warmup", steps = 5, of = {schedule = "cosin"}}',
+        ["cosin", "cosine"],
+    ),
     "unknown_schedule": (
         'constraint = "maxnorm"\nmax_value = {schedule = "cosin", initial = 4.0, final = 1.0}',
         ["`schedule`", "cosin", "did you mean cosine"],

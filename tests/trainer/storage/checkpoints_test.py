@@ -432,7 +432,7 @@ def test_a_best_that_is_lost_is_said_and_what_remains_is_the_best(tmp_path, act,
     if older:
         content = json.loads((best / "manifest.json").read_text())
         copy = shutil.copytree(best, tmp_path / "best" / "step-00000003")
-        content |= {"step": 3, "score": {"accuracy": 0.3, "loss": 1.0}}
+        content |= {"step": 3, "score": {"value": 0.3, "loss": 1.0}}
         (copy / "manifest.json").write_text(checkpoint_folders.serialised(content))
     if act == "delete the folder":
         shutil.rmtree(best)
@@ -444,7 +444,7 @@ def test_a_best_that_is_lost_is_said_and_what_remains_is_the_best(tmp_path, act,
     (line,) = again.said
     assert line.startswith("the best weights, of step 4, are lost: ")
     assert line.endswith("is now that of step 3" if older else "is now that of the next evaluation")
-    assert again.progress.best.numpy().tolist() == ([0.3, 1.0, 3.0] if older else [-1.0, float("inf"), 0.0])
+    assert again.progress.best.numpy().tolist() == ([0.3, 1.0, 3.0] if older else [-float("inf"), float("inf"), 0.0])
     # The next one takes the place of what is damaged.
     again.step()
     again.progress.best.assign([0.2, 1.0, 7])

@@ -85,7 +85,7 @@ def test_rewinding_survives_an_empty_file_and_one_of_noise(tmp_path):
     (tmp_path / "train" / "events.out.tfevents.1.host.1.0.v2").write_bytes(b"")
     (tmp_path / "train" / "events.out.tfevents.2.host.1.0.v2").write_bytes(b"noise" * 20)
     (line,) = rewind(tmp_path, 15)
-    assert "events.out.tfevents.2.host.1.0.v2 is damaged in 1 place:" in line
+    assert "events.out.tfevents.2.host.1.0.v2 is damaged:" in line
     assert tensorboard_data.scalars(tmp_path) == {tag: points[:3] for tag, points in before.items()}
 
 
@@ -109,7 +109,7 @@ def test_a_rewinding_that_was_cut_off_can_be_done_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", ["length", "checksum of the length", "event", "checksum of the event"])
 @pytest.mark.parametrize("number", [0, pytest.param(3, marks=pytest.mark.slow), -1])
-def test_one_bit_costs_one_record_and_the_damaged_file_is_kept(tmp_path, part, number):
+def test_one_bit_costs_the_end_of_a_file_which_is_kept_as_it_was(tmp_path, part, number):
     written(tmp_path).close()
     before = tensorboard_data.scalars(tmp_path)
     (file,) = (tmp_path / "train").glob("events*")
@@ -120,14 +120,11 @@ def test_one_bit_costs_one_record_and_the_damaged_file_is_kept(tmp_path, part, n
     damaged = file.read_bytes()
     (line,) = rewind(tmp_path, 20)
     aside = file.with_name(file.name.replace("tfevents", "damaged"))
-    assert line == (
-        f"warning: event file {file} is damaged in 1 place: what else it holds is kept, and the file as it was is "
-        f"{aside.name}."
-    )
+    assert line == (f"warning: event file {file} is damaged: its end is lost, and the file as it was is {aside.name}.")
     assert aside.read_bytes() == damaged
     after = tensorboard_data.scalars(tmp_path)
-    lost = {0: [], 3: [10], -1: []}[number]  # The first record says the version, the last holds histograms.
-    assert after["train/loss"] == [point for point in before["train/loss"] if point[0] not in lost]
+    left = {0: 0, 3: 1, -1: 4}[number]  # The first record says the version, the last holds histograms.
+    assert after.get("train/loss", []) == before["train/loss"][:left]
     assert after["eval/loss"] == before["eval/loss"]
     # What is kept is whole, and TensorBoard does not read the other.
     assert rewind(tmp_path, 20) == []
@@ -135,37 +132,24 @@ def test_one_bit_costs_one_record_and_the_damaged_file_is_kept(tmp_path, part, n
     assert "tfevents" not in aside.name
 
 
-def test_a_lost_block_in_the_middle_costs_what_it_covers(tmp_path):
-    written(tmp_path).close()
-    before = tensorboard_data.scalars(tmp_path)["train/loss"]
-    (file,) = (tmp_path / "train").glob("events*")
-    content, starts = bytearray(file.read_bytes()), places(file)
-    # The second half of the events of steps 5 and 10 and what is between them.
-    content[starts[2] + 30 : starts[3] + 30] = bytes(starts[3] - starts[2])
-    file.write_bytes(content)
-    assert len(rewind(tmp_path, 20)) == 1
-    assert tensorboard_data.scalars(tmp_path)["train/loss"] == before[2:]
-
-
-def test_a_record_that_is_no_event_is_left_out(tmp_path):
+def test_a_record_that_is_no_event_ends_a_file(tmp_path):
     written(tmp_path).close()
     before = tensorboard_data.scalars(tmp_path)
     (file,) = (tmp_path / "train").glob("events*")
     whole = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for record in [*whole[:2], b"\xff\xff no event", *whole[2:]]:
+        for record in [*whole[:3], b"\xff\xff no event", *whole[3:]]:
             writer.write(record)
-    (line,) = rewind(tmp_path, 20)
-    assert "damaged in 1 place" in line
-    assert tensorboard_data.scalars(tmp_path) == before
+    assert len(rewind(tmp_path, 20)) == 1
+    assert tensorboard_data.scalars(tmp_path)["train/loss"] == before["train/loss"][:1]
 
 
 def test_a_file_that_is_damaged_again_hides_no_earlier_one(tmp_path):
     written(tmp_path).close()
     (file,) = (tmp_path / "train").glob("events*")
     kept = []
-    for _ in range(3):
-        flip(file, 20)
+    for noise in (b"one", b"two", b"three"):
+        file.write_bytes(file.read_bytes() + noise * 20)
         kept.append(file.read_bytes())
         assert len(rewind(tmp_path, 20)) == 1
     assert sorted(path.read_bytes() for path in (tmp_path / "train").glob("*damaged*")) == sorted(kept)

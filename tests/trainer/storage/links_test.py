@@ -8,9 +8,9 @@ import pytest
 
 from tests.support import processes
 from trainer.reporting import tensorboard
-from trainer.session import directory_of
 from trainer.settings.config import Config
 from trainer.storage import event_files, files, run_directory
+from trainer.training.experiment import directory_of
 
 LINKS = [
     ".lock",

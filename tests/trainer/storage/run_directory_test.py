@@ -13,9 +13,9 @@ import pytest
 
 from tests.support import processes
 from tests.support.rules import rule_of
-from trainer.session import directory_of
 from trainer.settings.config import Config
 from trainer.storage import run_directory
+from trainer.training.experiment import directory_of
 
 COSINE = {"schedule": "cosine", "initial": 8.0, "final": 1.0, "end": "80%"}
 
@@ -77,6 +77,64 @@ def test_the_same_command_continues(run_of_earlier, resume):
     after = processes.listing(run_of_earlier)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} <= {".lock"}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "end"),
+    [
+        ({"epochs": 3}, {"epochs": 4}, 30),
+        ({"train_steps": 30}, {"train_steps": 31}, 30),
+        ({"epochs": 3}, {"train_steps": 31}, 30),
+        ({"train_steps": 25}, {"epochs": 3}, 25),
+        ({"epochs": 3}, {"epochs": 3}, None),
+    ],
+)
+def test_a_longer_run_is_told_from_another(tmp_path, earlier, now, end):
+    run = directory(tmp_path / "run", **earlier)
+    total = earlier.get("train_steps", 30)
+    run.open("--epochs=3\n", {"total_steps": total, "steps_per_epoch": 10})
+    before = run.identity()
+    run.close()
+    longer = directory(tmp_path / "run", **now)
+    assert longer.check() is True
+    assert (longer.shorter and longer.shorter["total_steps"]) == end
+    if end is not None:
+        assert longer.open("--more\n", {}) is True
+        longer.lengthen("--more\n", {"total_steps": 40, "steps_per_epoch": 10}, 20)
+        assert (longer.path / "flags.txt").read_text() == "--more\n"
+        assert json.loads((longer.path / "run.json").read_text())["settings"] == config(tmp_path, **now).identity()
+        assert (longer.identity(), longer.saved()) == (before, 20)
+        longer.close()
+        assert directory(tmp_path / "run", **now).check() is True
+
+
+@pytest.mark.parametrize(
+    "now", [{"epochs": 2}, {"train_steps": 30}, {"epochs": 4, "seed": 5}, {"epochs": 4, "rules": ()}]
+)
+def test_what_is_not_only_longer_is_refused(tmp_path, now):
+    run = directory(tmp_path / "run", epochs=3)
+    run.open("", {"total_steps": 30, "steps_per_epoch": 10})
+    run.close()
+    with pytest.raises(ValueError, match="holds a run with other settings:"):
+        directory(tmp_path / "run", **now).check()
+
+
+@pytest.mark.parametrize("facts", [{}, {"total_steps": "30"}, {"total_steps": 30, "steps_per_epoch": [10]}])
+def test_a_record_without_its_length_is_of_another_run(tmp_path, facts):
+    run = directory(tmp_path / "run", epochs=3)
+    run.open("", facts)
+    run.close()
+    with pytest.raises(ValueError, match="--epochs: 3 there, 4 here"):
+        directory(tmp_path / "run", epochs=4).check()
+
+
+def test_the_settings_that_differ_are_named_where_nobody_has_other_words_for_them(tmp_path):
+    earlier = run_directory.RunDirectory(tmp_path, {"seed": 1, "rules": [], "old": 2})
+    earlier.open("", {})
+    earlier.close()
+    assert run_directory.RunDirectory(tmp_path, {"seed": 1, "rules": [], "old": 2}).check() is True
+    with pytest.raises(ValueError, match="other settings:\n  new, old, seed\n"):
+        run_directory.RunDirectory(tmp_path, {"seed": 2, "rules": [], "new": 1, "old": 1}).check()
 
 
 def test_circumstances_do_not_make_another_run(run_of_earlier):

@@ -18,15 +18,16 @@ from constraints import REGISTRY
 from tests.support import processes, tensorboard_data, tiny_experiment
 from tests.support.rules import rule_of
 from tests.support.suites import KINDS, fast
-from trainer import experiment
 from trainer.engine.train_step import Steps
 from trainer.reporting import certificate, run_card
 from trainer.runtime import errors
 from trainer.runtime.signals import Interrupt
-from trainer.session import Session, directory_of
 from trainer.settings.config import Config
 from trainer.settings.rule import Rule
 from trainer.storage import checkpoint_folders, run_directory
+from trainer.training import experiment
+from trainer.training.experiment import directory_of
+from trainer.training.session import Session
 
 TINY = {
     "convnet": {"filters": (3,), "dropout": 0.2},

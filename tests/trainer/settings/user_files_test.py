@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from trainer.runtime import user_files
+from trainer.settings import user_files
 
 
 def read(path) -> str:

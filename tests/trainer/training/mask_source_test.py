@@ -12,10 +12,11 @@ from tests.support import tiny_experiment
 from tests.support.rules import rule_of
 from trainer.engine.projector import Projector
 from trainer.engine.run_state import RunState
-from trainer.rules import mask_source, matching
+from trainer.rules import matching
 from trainer.settings.rule import Rule
 from trainer.settings.timeline import Timeline
 from trainer.storage import checkpoints
+from trainer.training import mask_source
 
 TIMELINE = Timeline(total_steps=20, steps_per_epoch=5)
 NO = tf.constant(False)
@@ -38,14 +39,14 @@ def half_zero(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
 
 def taken(model, *settings: Rule):
     targets = matching.match(settings, model, TIMELINE)
-    mask_source.initialize_masks(targets, settings, model, network)
+    mask_source.initialize_masks(targets, settings, model)
     return targets
 
 
 def saved(directory, model) -> None:
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(model.trainable_variables)
-    checkpoints.Checkpoints(directory / "checkpoints", model, optimizer, RunState()).save()
+    checkpoints.Checkpoints(directory / "checkpoints", model, optimizer, RunState(5)).save()
 
 
 def test_the_zeros_of_the_first_step_stay():

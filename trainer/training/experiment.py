@@ -1,0 +1,163 @@
+"""Makes a run of the command line's settings: data set, network, optimizer and rules for a `Trainer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..data import batches, tfds_prepare
+from ..data import dataset as data
+from ..engine import course, optimizers
+from ..engine.objective import CrossEntropy
+from ..packages import models
+from ..rules import matching
+from ..runtime import replicas
+from ..settings import differences, naming, splits
+from ..settings.config import Config
+from ..settings.timeline import Timeline
+from ..storage.run_directory import RunDirectory
+from .inputs import EVAL_BATCH
+from .run import Run
+from .trainer import Trainer
+
+
+def build(config: Config) -> Run:
+    """Puts the run together.
+
+    Args:
+      config: the settings.
+
+    Returns:
+      The run, its weights already feasible; nothing has been written.
+
+    Raises:
+      ValueError: settings that do not fit the data, the model or the machine; nothing has been written.
+    """
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = replicas.strategy(config.num_replicas)
+    dataset = data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        train_split=config.train_split,
+        validation_split=config.validation_split,
+        test_split=config.test_split,
+        input_shape=config.input_shape,
+        num_classes=config.num_classes,
+        num_examples=config.num_examples,
+        seed=config.seed,
+        # Nothing stays of a command that is refused further down; `trainer.main` keeps the data of one that is not.
+        keep=False,
+        fetch=not config.dry_run,
+    )
+    assert dataset.validation is not None
+    timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
+    num_outputs = 1 if dataset.num_classes == 2 else dataset.num_classes
+    kind = "Binary" if num_outputs == 1 else "SparseCategorical"
+    with strategy.scope():
+        trainer = Trainer(
+            lambda: models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options),
+            config.rules,
+            optimizer=optimizers.build(config, timeline),
+            loss=getattr(keras.losses, f"{kind}Crossentropy")(from_logits=True),
+            settings=config,
+        )
+
+    def courses(recorded: dict[str, Any], timeline: Timeline) -> dict[str, course.Course]:
+        as_recorded = config.as_recorded(recorded)
+        return course.courses(
+            matching.match(as_recorded.rules, trainer.model, timeline),
+            optimizers.learning_rate(as_recorded, timeline),
+            course.intervals(config, timeline),
+            timeline.total_steps,
+        )
+
+    eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
+    return trainer.prepare(
+        train_source=batches.source(dataset.train, config.batch_size, config.seed, strategy),
+        validation_source=batches.source(dataset.validation, eval_batch, config.seed, strategy),
+        test_source=batches.source(dataset.test, eval_batch, config.seed, strategy),
+        timeline=timeline,
+        objective=CrossEntropy(trainer.model, config.batch_size, strategy.num_replicas_in_sync),
+        regularizer=keras.regularizers.L1L2(config.l1, config.l2) if config.l1 or config.l2 else None,
+        title=f"{config.model} on {config.dataset} under {' and '.join(sorted({rule.name for rule in config.rules}))}",
+        identity=config.identity(),
+        courses=courses,
+        shown=_shown(config),
+        splits=(parts := _splits(config, dataset)),
+        data_line=_data_line(config, parts),
+        warnings=dataset.warnings,
+    )
+
+
+def directory_of(config: Config) -> RunDirectory:
+    """The directory of the run that the settings describe; nothing is written yet."""
+    return RunDirectory(
+        config.directory(),
+        config.identity(),
+        described=differences.described,
+        resume=config.resume,
+        overwrite=config.overwrite,
+        dry_run=config.dry_run,
+    )
+
+
+def keep_data(config: Config) -> None:
+    """Leaves a data set on disk for the next run; this one has it in memory.
+
+    Raises:
+      ValueError: the disk does not take it.
+    """
+    tfds_prepare.keep(config.dataset, config.data_dir)
+
+
+def _shown(config: Config) -> dict[str, Any]:
+    """What a dashboard shows of the settings."""
+    shown = differences.as_flags(config.identity())
+    # Several rules have a constraint each; one column tells such runs from those of a single rule.
+    shown["constraint"] = "+".join(rule.name for rule in config.rules)
+    # TensorBoard sorts columns by name, after those that differ: these two, what the run is, come first.
+    shown["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
+    shown["(settings)"] = " ".join(naming.changed(config)) or "defaults"
+    return shown
+
+
+def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
+    assert dataset.validation is not None
+    return {
+        "train": {"split": config.train_split, "examples": dataset.train.num_examples},
+        "validation": {"split": config.validation_split, "examples": dataset.validation.num_examples},
+        "test": {"split": dataset.test_split, "examples": dataset.test.num_examples},
+    }
+
+
+def _data_line(config: Config, parts: dict[str, dict[str, Any]]) -> str:
+    train, validation, test = (parts[part] for part in ("train", "validation", "test"))
+    held_out = splits.share(validation["split"]) is not None
+    origin = "held out of it" if held_out else f"of {validation['split']}"
+    return (
+        f"data {config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "
+        f"{validation['examples']:,} {origin} to choose the best checkpoint on, "
+        f"{test['examples']:,} of {test['split']} to report on, once, at the end"
+    )
+
+
+def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:
+    if config.batch_size > num_examples:
+        raise ValueError(
+            f"--batch_size={config.batch_size} is more than the {num_examples} training examples; "
+            f"use at most {num_examples}."
+        )
+    if config.batch_size % num_replicas:
+        lower = config.batch_size - config.batch_size % num_replicas
+        fitting = " or ".join(str(size) for size in (lower, lower + num_replicas) if size)
+        raise ValueError(
+            f"--batch_size={config.batch_size} cannot be shared out evenly among {num_replicas} replicas; "
+            f"use {fitting}."
+        )
+    steps_per_epoch = num_examples // config.batch_size
+    total_steps = config.train_steps or (config.epochs or 0) * steps_per_epoch
+    return Timeline(total_steps, steps_per_epoch)

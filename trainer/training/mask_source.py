@@ -1,0 +1,48 @@
+"""The zeros that `mask` keeps: those of the weights when its rule begins, or those of another run."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from ..packages import constraints
+from ..rules.target import Target
+from ..settings.rule import Rule
+from ..storage import checkpoints, run_directory
+
+
+def initialize_masks(targets: Sequence[Target], rules: Sequence[Rule], model: keras.Model) -> None:
+    """Sets the mask of each target that has one, before the first step.
+
+    A rule that begins later takes its mask then, see `trainer.engine.projector`; a continued run has it from its
+    checkpoint.
+
+    Args:
+      targets: the targets.
+      rules: the rules they were made of.
+      model: the network; its weights stay as they are.
+
+    Raises:
+      ValueError: the other run has no checkpoint that is whole, or of another network.
+    """
+    for target in targets:
+        if target.mask is None:
+            continue
+        source = rules[target.rule_index - 1].mask_from
+        with contextlib.nullcontext() if source is None else _weights_of(source, model):
+            target.mask.assign(constraints.numerics.nonzero(target.weights()))
+
+
+@contextlib.contextmanager
+def _weights_of(source: str, model: keras.Model) -> Iterator[None]:
+    """Gives the model the weights of another run's newest checkpoint for a while."""
+    own = [variable.numpy() for variable in model.variables]
+    try:
+        checkpoints.read_weights(pathlib.Path(source) / run_directory.CHECKPOINTS, model, f"mask_from={source}")
+        yield
+    finally:
+        for variable, value in zip(model.variables, own, strict=True):
+            variable.assign(value)
