@@ -47,7 +47,10 @@ setup(
             *DOCS,
             "cvxpy>=1.9,<2",
             "hypothesis>=6.170,<7",
+            # A notebook of the documentation is executed.
+            "ipykernel>=7.4,<8",
             "mypy>=2.4,<3",
+            "nbclient>=0.11,<0.12",
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",

@@ -9,7 +9,9 @@ import shlex
 import subprocess
 import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from docs import generate
 from tests.scripts_test import parsed
@@ -19,7 +21,7 @@ from tests.support.processes import ROOT
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
 README = "../README.md"
 # Pages whose Python compiles several training steps.
-LONG = {"tutorials/own-loop.md", "tutorials/own-model.md"}
+LONG = {"tutorials/keras-fit.md", "tutorials/own-loop.md", "tutorials/own-model.md"}
 STEPS = "20"
 
 
@@ -175,3 +177,18 @@ def test_the_site_builds_without_a_warning(tmp_path):
     result = subprocess.run(command, cwd=ROOT, env=processes.environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "site" / "tutorials" / "max-norm.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_executes(tmp_path):
+    """In a kernel of its own, as a reader's notebook server runs it."""
+    notebook = nbformat.read(ROOT / "docs/tutorials/first-steps.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
+    assert "holds" in text
+    # A notebook shows every character that is printed, so no line may rewrite itself.
+    assert "\r" not in text
+    assert not list(tmp_path.iterdir())
