@@ -26,7 +26,7 @@ import tensorflow as tf  # noqa: E402
 from tests.support import oracles  # noqa: E402
 from tests.support.cases import CASES, SCALES, SLACK, Case  # noqa: E402
 from tests.support.oracles import DTYPES, bits, epsilon, quantum  # noqa: E402
-from trainer.reporting.console import say  # noqa: E402
+from trainer.reporting.console import print_line  # noqa: E402
 
 INSTALL = "pip install -e '.[baseline]'"
 SHAPE = (40, 30)
@@ -280,9 +280,9 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     tf.get_logger().setLevel("ERROR")  # It warns of traces, which a row has only few of.
     others = optaxes()
-    say(markdown([*ours(), *kerases(), *others]))
+    print_line(markdown([*ours(), *kerases(), *others]))
     if not others:
-        say(f"\noptax is not installed; `{INSTALL}` adds its rows.")
+        print_line(f"\noptax is not installed; `{INSTALL}` adds its rows.")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from trainer.reporting.console import say
+from trainer.reporting.console import print_line
 from trainer.reporting.text_table import table
 from trainer.runtime import quiet_import, signals
 
@@ -158,11 +158,11 @@ def main() -> None:
             sys.exit(f"the run ended with {exit_code} before its warm-up was over: {output}")
         seen = windows(samples)
         rows = [[f"{one.seconds:.0f}", _mib(one.memory), str(one.files), str(one.threads)] for one in seen]
-        say(table(["seconds", "resident MiB", "open files", "threads"], rows))
+        print_line(table(["seconds", "resident MiB", "open files", "threads"], rows))
         compiled = traces(folder / "run")
-    say(f"training was compiled {max(compiled, default=0):g} times; {output.splitlines()[-1]}")
+    print_line(f"training was compiled {max(compiled, default=0):g} times; {output.splitlines()[-1]}")
     found = faults(seen, compiled, exit_code)
-    say("\n".join(found) if found else "nothing grew")
+    print_line("\n".join(found) if found else "nothing grew")
     sys.exit(1 if found else 0)
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any
 
-from trainer.reporting.console import say
+from trainer.reporting.console import print_line
 from trainer.reporting.text_table import table
 
 COMMON = ["--epochs=40"]
@@ -83,13 +83,13 @@ def main() -> None:
     for name, flags in STUDY.items():
         directory = runs_dir / "".join(letter if letter.isalnum() else "_" for letter in name)
         command = [sys.executable, "-m", "trainer.main", *COMMON, *flags, f"--run_dir={directory}"]
-        say(f"\n{name}: {' '.join(command[1:])}")
+        print_line(f"\n{name}: {' '.join(command[1:])}")
         exit_code = subprocess.run(command, check=False).returncode
         if exit_code:
             sys.exit(exit_code)
         rows.append(row(name, flags, json.loads((directory / "certificate.json").read_text())))
     header = ["rule on every kernel", "exact zeros", "below 0.001", "test accuracy", "flags"]
-    say("\n" + table(header, rows))
+    print_line("\n" + table(header, rows))
 
 
 if __name__ == "__main__":

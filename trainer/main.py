@@ -38,14 +38,14 @@ def _main(arguments: Sequence[str]) -> int:
     from absl import logging
 
     from .reporting import certificate, outcome, run_card
-    from .reporting.console import say
+    from .reporting.console import print_line
     from .settings import flags
     from .training import experiment
     from .training.session import Session
 
     try:
         if (text := flags.help_asked(arguments)) is not None:
-            say(text, end="")
+            print_line(text, end="")
             return 0
         given = flags.parse(arguments)
         logging.use_absl_handler()
@@ -55,20 +55,20 @@ def _main(arguments: Sequence[str]) -> int:
         directory.check()
         built = experiment.build(config)
         if config.dry_run:
-            say(built.data_line)
+            print_line(built.data_line)
             for warning in built.warnings:
-                say(f"warning: {warning}")
-            say(run_card.variable_table(built.model, built.targets, 0))
-            say(run_card.rules_table(built.targets, built.timeline.total_steps))
+                print_line(f"warning: {warning}")
+            print_line(run_card.variable_table(built.model, built.targets, 0))
+            print_line(run_card.rules_table(built.targets, built.timeline.total_steps))
             return 0
         training = Session(built, directory)
         training.begin(flags.as_flagfile(given, run_dir=str(directory.path)))
         try:
             experiment.keep_data(config)
         except ValueError as error:
-            say(f"the next run prepares its data again: {error}", stream=sys.stderr)
+            print_line(f"the next run prepares its data again: {error}", stream=sys.stderr)
         # After the newest checkpoint was read, whose weights and bounds these are.
-        say(run_card.variable_table(built.model, built.targets, built.step))
+        print_line(run_card.variable_table(built.model, built.targets, built.step))
     except ValueError as error:
         return _refused(error)
     except Exception as error:
@@ -82,8 +82,8 @@ def _main(arguments: Sequence[str]) -> int:
         training.close()
     if result is None:
         return signals.INTERRUPTED
-    say(certificate.printed(result))
-    say(outcome.described(result, directory.path))
+    print_line(certificate.printed(result))
+    print_line(outcome.described(result, directory.path))
     return 0 if result["feasible"] else 1
 
 
@@ -91,7 +91,7 @@ def _refused(error: ValueError) -> int:
     """Says what the user should mend; nothing was begun."""
     # Whatever a message quotes, it stays readable.
     message = re.sub(r"\S{500,}", lambda word: f"{word[0][:100]}... ({len(word[0])} characters)", str(error))
-    console.say(f"error: {message}", stream=sys.stderr)
+    console.print_line(f"error: {message}", stream=sys.stderr)
     return MISTAKE
 
 
@@ -102,7 +102,7 @@ def _failed(error: Exception) -> int:
     message = errors.described(error)
     if message is None:
         raise error
-    console.say(f"error: {message}", stream=sys.stderr)
+    console.print_line(f"error: {message}", stream=sys.stderr)
     return 1
 
 

@@ -20,7 +20,7 @@ quiet_import.import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
 from scripts.benchmark import contests, operations, outputs, pauses, processes, scale, scale_report  # noqa: E402
-from trainer.reporting.console import say  # noqa: E402
+from trainer.reporting.console import print_line  # noqa: E402
 from trainer.reporting.text_table import table  # noqa: E402
 
 PARTS = ("training", "costs", "processes", "scale", "profile")
@@ -57,7 +57,7 @@ def main() -> None:
 
     def told(part: str) -> contests.Tell:
         def tell(text: str, so_far: contests.Figures) -> None:
-            say(text)
+            print_line(text)
             figures[part] = so_far
             keep()
 
@@ -69,7 +69,7 @@ def main() -> None:
     if "costs" in parts:
         figures["costs"] = contests.costs(arguments.quick, told("costs"))
         targets += contests.cost_targets(figures["costs"])
-        figures["pauses"] = pauses.measure(arguments.quick, tell=say)
+        figures["pauses"] = pauses.measure(arguments.quick, tell=print_line)
         targets += pauses.targets(figures["pauses"])
         keep()
     if "processes" in parts:
@@ -77,18 +77,18 @@ def main() -> None:
             figures["processes"] = processes.measure(pathlib.Path(folder), arguments.quick)
         if not arguments.quick:
             figures["processes"] |= processes.determinism(rounds=3)
-        say("\nprocesses\n" + table(["", ""], [[name, f"{x:.2f}"] for name, x in figures["processes"].items()]))
+        print_line("\nprocesses\n" + table(["", ""], [[name, f"{x:.2f}"] for name, x in figures["processes"].items()]))
         targets += processes.targets(figures["processes"])
         keep()
     if "scale" in parts:
         figures["scale"] = scale.measure(arguments.quick)
-        say("\nprojections of large tensors\n" + scale_report.shown(figures["scale"]))
+        print_line("\nprojections of large tensors\n" + scale_report.shown(figures["scale"]))
         targets += scale_report.targets(figures["scale"])
         keep()
     if "profile" in parts:
         figures["profile"] = operations.measure()
-        say("\noperations of a step, mlp, batch 128\n" + operations.shown(figures["profile"]))
-    say("\ntargets\n" + table(["what, and the target", "measured", "", "what limits it"], targets))
+        print_line("\noperations of a step, mlp, batch 128\n" + operations.shown(figures["profile"]))
+    print_line("\ntargets\n" + table(["what, and the target", "measured", "", "what limits it"], targets))
     keep()
     if arguments.plot:
         draw(figures, arguments.plot)

@@ -30,7 +30,7 @@ import tensorflow as tf  # noqa: E402
 from constraints import REGISTRY  # noqa: E402
 from scripts.benchmark import outputs, scale_report  # noqa: E402
 from scripts.benchmark.scale_report import AT, COLD, COPY, L1, L2, MATRIX, SORT, SPARSE, SVD, TOP_K, WARM  # noqa: E402
-from trainer.reporting.console import say  # noqa: E402
+from trainer.reporting.console import print_line  # noqa: E402
 from trainer.reporting.text_table import table  # noqa: E402
 
 SIZES = {"quick": (10**6, 10**7), "full": (10**5, 10**6, 10**7, 10**8)}
@@ -286,11 +286,11 @@ def main() -> None:
     outputs.check(parser, arguments)
     if arguments.memory:
         name, groups, size = arguments.memory
-        say(f"{memory(name, groups, int(size)):.3f}")
+        print_line(f"{memory(name, groups, int(size)):.3f}")
         return
     figures = measure(arguments.quick)
-    say(scale_report.shown(figures))
-    say("\n" + table(["what, and the target", "measured", "", "what limits it"], scale_report.targets(figures)))
+    print_line(scale_report.shown(figures))
+    print_line("\n" + table(["what, and the target", "measured", "", "what limits it"], scale_report.targets(figures)))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.plot:

@@ -13,7 +13,7 @@ TERMINAL_INTERVAL = 0.2
 LOG_INTERVAL = 10.0
 
 
-def say(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
+def print_line(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
     """Prints at once; training goes on in silence when nobody reads any more (`... | head`) or a log's disk is full."""
     stream = stream or sys.stdout
     try:
@@ -23,7 +23,7 @@ def say(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class Progress:
+class ProgressReporter:
     """Reports steps, rate and time left.
 
     Args:
@@ -38,7 +38,7 @@ class Progress:
         total_steps: int,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
-        say: Callable[..., None] = say,
+        say: Callable[..., None] = print_line,
     ):
         self._total = total_steps
         self._stream = stream or sys.stdout

@@ -9,7 +9,7 @@ from typing import Any
 from ..data.stream import Stream
 from ..engine import course
 from ..reporting import run_card, tensorboard
-from ..reporting.console import say as print_line
+from ..reporting.console import print_line
 from ..storage import run_directory
 from ..storage.checkpoints import Checkpoints
 from .history import History

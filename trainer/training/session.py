@@ -15,8 +15,7 @@ from ..engine.divergence import Spikes
 from ..engine.projector import MEASURES
 from ..engine.train_step import Chunk
 from ..reporting import certificate
-from ..reporting.console import Progress as ProgressReporter
-from ..reporting.console import say as print_line
+from ..reporting.console import ProgressReporter, print_line
 from ..reporting.quantities import number
 from ..runtime import errors, replicas
 from ..runtime.keras_internals import unwrapped

@@ -1,4 +1,4 @@
-"""Progress lines, with a clock that the test turns."""
+"""ProgressReporter lines, with a clock that the test turns."""
 
 import io
 import pathlib
@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 from tests.support import processes
-from trainer.reporting.console import Progress
+from trainer.reporting.console import ProgressReporter
 
 
 class Terminal(io.StringIO):
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 def test_a_log_gets_plain_lines_with_rate_and_time_left():
     now, log = [100.0], io.StringIO()
-    progress = Progress(1000, stream=log, clock=lambda: now[0])
+    progress = ProgressReporter(1000, stream=log, clock=lambda: now[0])
     progress.step(100)  # The first says when to count from.
     now[0] += 1.0
     progress.step(150)  # Too soon for a log.
@@ -31,7 +31,7 @@ def test_a_log_gets_plain_lines_with_rate_and_time_left():
 
 def test_a_terminal_line_is_rewritten_and_never_left_half_done():
     now, terminal = [0.0], Terminal()
-    progress = Progress(100, stream=terminal, clock=lambda: now[0])
+    progress = ProgressReporter(100, stream=terminal, clock=lambda: now[0])
     progress.step(5)
     now[0] = 1.0
     progress.step(10)
@@ -44,7 +44,7 @@ def test_a_terminal_line_is_rewritten_and_never_left_half_done():
 def test_the_rate_leaves_out_what_came_before_the_first_report():
     """A continued run did not make its first steps in no time, and compilation is not training."""
     now, log = [0.0], io.StringIO()
-    progress = Progress(1000, stream=log, clock=lambda: now[0])
+    progress = ProgressReporter(1000, stream=log, clock=lambda: now[0])
     now[0] = 50.0
     progress.step(900)
     progress.line(900, "accuracy 0.9")
@@ -56,7 +56,10 @@ def test_the_rate_leaves_out_what_came_before_the_first_report():
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run():
-    code = "from trainer.reporting.console import say\nfor i in range(100000): say('line')\nopen('done', 'w').close()"
+    code = (
+        "from trainer.reporting.console import print_line\n"
+        "for i in range(100000): print_line('line')\nopen('done', 'w').close()"
+    )
     with tempfile.TemporaryDirectory() as folder:
         with subprocess.Popen(
             [sys.executable, "-c", code], cwd=folder, env=processes.environment(), stdout=subprocess.PIPE
@@ -69,7 +72,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run():
 
 def test_a_long_evaluation_is_reported_between_two_steps():
     now, log = [0.0], io.StringIO()
-    progress = Progress(1000, stream=log, clock=lambda: now[0])
+    progress = ProgressReporter(1000, stream=log, clock=lambda: now[0])
     reached = progress.part("test", 50_000)
     now[0] = 5.0
     reached(5_000)  # Too soon for a log.
@@ -80,7 +83,7 @@ def test_a_long_evaluation_is_reported_between_two_steps():
 
 def test_an_evaluation_on_a_terminal_takes_the_line_of_the_steps():
     now, terminal = [0.0], Terminal()
-    progress = Progress(100, stream=terminal, clock=lambda: now[0])
+    progress = ProgressReporter(100, stream=terminal, clock=lambda: now[0])
     progress.step(5)
     now[0] = 1.0
     progress.step(10)
