@@ -27,6 +27,7 @@ CONTENTS = {
         "tutorials/transformer",
         "tutorials/own-model",
         "tutorials/own-loop",
+        "tutorials/keras-fit",
         "tutorials/own-set",
     ],
     "Concepts": ["concepts/*"],

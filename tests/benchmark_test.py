@@ -144,7 +144,7 @@ def test_the_same_batch_again_and_again():
     with contextlib.redirect_stdout(io.StringIO()):
         ours = Ours(config, still=True)
         assert ours.run(50) > 0
-    source = ours._session._experiment.steps._train_source
+    source = ours._session._run.steps._train_source
     batches = [source.take((), source.train_batch((), tf.constant(step))) for step in (1, 2)]
     for one, other in zip(*batches, strict=True):
         assert one.shape[0] == config.batch_size
@@ -198,7 +198,7 @@ def test_contestants_learn_alike(optimizer):
             assert one.run(300) > 0
     kernels = [
         [variable.numpy() for variable in model.trainable_variables if "kernel" in variable.path]
-        for model in (ours._session._experiment.model, fit._model, floor._model, looking._model)
+        for model in (ours._session._run.model, fit._model, floor._model, looking._model)
     ]
     ours.close()
     for own, *others in zip(*kernels, strict=True):

@@ -39,8 +39,8 @@ ATTRIBUTES = {
     "tf.py_function",
     "tf.saved_model.load",
 }
-# They import what their own list of public names says, when it is asked for.
-LAZY = {"trainer/__init__.py", "trainer/_installed/__init__.py"}
+# They import what a table of their own names, when it is asked for.
+LAZY = {"constraints/base.py", "trainer/__init__.py", "trainer/_installed/__init__.py"}
 KEYWORDS = {"allow_pickle", "safe_mode", "shell"}
 
 

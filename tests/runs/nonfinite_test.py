@@ -107,7 +107,7 @@ def test_the_schedule_goes_on_over_a_bad_step(monkeypatch):
 def test_the_means_of_batch_normalization_are_taken_back(monkeypatch, tmp_path):
     injected(monkeypatch, at(1))
     one = session(tmp_path, model="resnet", input_shape=(8, 8, 1), train_steps=2)
-    steps, model = one._experiment.steps, one._experiment.model
+    steps, model = one._run.steps, one._run.model
     moving = [variable for variable in model.non_trainable_variables if "moving" in variable.path]
     assert moving
     before = [variable.numpy() for variable in moving]
@@ -160,7 +160,7 @@ def test_aborting_stops_at_the_first(monkeypatch, tmp_path, replicas):
 def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatch, tmp_path, capsys):
     injected(monkeypatch, lambda _, features: tf.reduce_any(tf.equal(features, 123.0)))
     one = session(tmp_path, on_nonfinite="rollback", train_steps=20)
-    source = one._experiment.train_source
+    source = one._run.train_source
     row = source.train_batch(source.arrays, tf.constant(2, tf.int64)).numpy()[0]
     features, labels = (getattr(values, "values", [values])[0] for values in source.arrays)
     # One bad example: the third step meets it, and every epoch again.
@@ -174,7 +174,7 @@ def test_rolling_back_goes_past_the_batches_and_writes_each_step_once(monkeypatc
     for tag, points in tensorboard_data.scalars(tmp_path).items():
         steps = [step for step, _ in points]
         assert steps == sorted(set(steps)), tag
-    assert all(np.all(np.isfinite(variable.numpy())) for variable in one._experiment.model.variables)
+    assert all(np.all(np.isfinite(variable.numpy())) for variable in one._run.model.variables)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

@@ -56,6 +56,7 @@ class Session:
         self._report = ProgressReporter(run.timeline.total_steps, say=self._print)
         names = [name for name in run.steps.training_results(np.ones(run.steps.num_totals)) if name != "penalty"]
         self._best = Best(run.state.best, names, run.settings.monitor, run.settings.mode)
+        self._has_penalty = bool(run.model.losses)
         self._start = run.step
         # Where the rate was last measured: a step and the time.
         self._speed_reference = 0, 0.0
@@ -185,7 +186,7 @@ class Session:
             print_line(
                 f"step {step:,}: {new:,} more steps had a loss or gradient that was not finite, and were left out."
             )
-        if penalty is not None:
+        if penalty is not None and self._has_penalty:
             values["penalty"] = penalty
         if (spike := self._spikes.described(values["loss"])) is not None:
             return self._go_back(step, count, spike)

@@ -115,9 +115,9 @@ def test_after_going_back_the_best_is_the_best_of_what_remains(monkeypatch, tmp_
     runs[0].close()
     step, score = BEST[name]
     chosen = {name: value for name, value in certificate["best"].items() if name != "test"}
-    assert chosen == {"accuracy": score, "loss": pytest.approx(1.0 - score), "step": step}
+    assert chosen == {"monitor": "accuracy", "accuracy": score, "loss": pytest.approx(1.0 - score), "step": step}
     assert [path.name for path in (tmp_path / "checkpoints" / "best").iterdir()] == [f"step-{step:08d}"]
-    model = runs[0]._experiment.model
+    model = runs[0]._run.model
     for variable in model.trainable_variables:
         variable.assign(np.zeros(variable.shape))
     checkpoints.read_weights(tmp_path / "checkpoints" / "best", model, "best")

@@ -11,7 +11,7 @@ from trainer.reporting import outcome
 
 
 def document(**changes) -> dict:
-    best = {"accuracy": 0.95, "loss": 0.4, "step": 1000, "test": {"accuracy": 0.9, "loss": 0.6}}
+    best = {"monitor": "accuracy", "accuracy": 0.95, "loss": 0.4, "step": 1000, "test": {"accuracy": 0.9, "loss": 0.6}}
     evaluation = {"accuracy": 0.91234, "loss": 0.5}
     entries = [{"feasible": None}, {"feasible": changes.get("feasible", True)}]
     return {
