@@ -329,7 +329,7 @@ def test_importing_is_cheap() -> None:
     slow = ("tensorflow", "keras", "tensorflow_datasets", "sklearn")
     code = f"import sys, trainer.data.dataset; print([name for name in {slow} if name in sys.modules])"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(data.__file__).parents[3]
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(data.__file__).parents[2]
     )
     assert result.stdout.strip() == "[]"
 
