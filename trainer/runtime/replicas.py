@@ -35,7 +35,8 @@ def strategy(num_replicas: int | None) -> tf.distribute.MirroredStrategy:
         except RuntimeError:
             raise ValueError(
                 f"--num_replicas={count}: this process has started TensorFlow with {len(configured)} devices already; "
-                "start a new process."
+                "start a new process, and make the first tensor or optimizer after the replicas (an optimizer by a "
+                "function)."
             ) from None
     # The default reduction keys its collectives by the process: two strategies in one process would collide.
     return tf.distribute.MirroredStrategy(

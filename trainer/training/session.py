@@ -353,7 +353,8 @@ class Session:
             "best": self._described_best(step, evaluation),
             "replicas": {
                 "count": run.strategy.num_replicas_in_sync,
-                "identical": replicas.copies_equal(run.model.variables),
+                # Each replica has its own means of a batch normalization, as in `fit`.
+                "identical": replicas.copies_equal(run.model.trainable_variables),
             },
         }
         if self._directory is None:

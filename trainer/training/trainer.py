@@ -50,8 +50,10 @@ class Trainer:
       model: a Keras model of any kind, or a function that builds one. With several replicas it has to be a function, or
         a model made in the scope of a `tf.distribute` strategy.
       rules: what weights obey, see `trainer.Rule`; later rules may not take what earlier ones have.
-      optimizer: as in `compile`; the gradients of all replicas are summed before it sees them. One that was made
-        outside the scope of the model's strategy is made again there.
+      optimizer: as in `compile`, or a function that makes one; the gradients of all replicas are summed before it sees
+        them. One that was made outside the scope of the model's strategy is made again there. On CPUs, several replicas
+        need a function or a name, because the first optimizer starts TensorFlow, and its number of devices is then
+        fixed.
       loss: as in `compile`.
       metrics: as in `compile`.
       loss_weights: as in `compile`.
@@ -97,6 +99,8 @@ class Trainer:
                     f"the model `{self.model.name}` has no loss; pass one, such as loss='mse', or compile the model."
                 )
             with self._strategy.scope():
+                if callable(optimizer) and not isinstance(optimizer, keras.optimizers.Optimizer):
+                    optimizer = optimizer()
                 self.model.compile(
                     optimizer="rmsprop" if optimizer is None else of_strategy(optimizer, self._strategy),
                     loss=loss,

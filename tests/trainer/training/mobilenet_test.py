@@ -21,7 +21,7 @@ trainer = Trainer(
         Rule(UnitSparse(0.5), variables=["*expand/kernel", "*project/kernel"]),
         Rule(MaxNorm(0.5), layer_type="DepthwiseConv2D"),
     ],
-    optimizer=keras.optimizers.SGD(0.01, momentum=0.9),
+    optimizer=lambda: keras.optimizers.SGD(0.01, momentum=0.9),
     loss="sparse_categorical_crossentropy",
     metrics=["accuracy"],
     num_replicas=2,
@@ -41,7 +41,7 @@ for layer in trainer.model.layers:
         units = np.abs(layer.kernel.numpy()).reshape(-1, layer.filters).max(axis=0)
         assert np.mean(units == 0) >= 0.49, layer.name
 assert len(taken["maxnorm"]) == 11 and len(taken["unitsparse"]) == 21, {k: len(v) for k, v in taken.items()}
-for variable in trainer.model.variables:
+for variable in trainer.model.trainable_variables:
     first, second = (copy.numpy() for copy in variable.value.values)
     assert first.tobytes() == second.tobytes(), variable.path
 """
@@ -50,3 +50,12 @@ for variable in trainer.model.variables:
 @pytest.mark.slow
 def test_mobilenet_under_two_rules_on_two_replicas_is_certified(tmp_path):
     processes.python(PROGRAM, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_started_tensorflow_before_the_replicas_is_told(tmp_path):
+    late = PROGRAM.replace("optimizer=lambda: ", "optimizer=")
+    with pytest.raises(
+        RuntimeError, match=r"num_replicas=2: this process has started .* \(an optimizer by a function\)"
+    ):
+        processes.python(late, tmp_path)
