@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -155,7 +155,7 @@ def match(
 
 def checked_rules(rules: Any) -> tuple[Rule, ...]:
     """The rules as a tuple; raises TypeError for what is none."""
-    several = (rules,) if isinstance(rules, Rule) else tuple(rules)
+    several = tuple(rules) if isinstance(rules, Iterable) and not isinstance(rules, str) else (rules,)
     for rule in several:
         if not isinstance(rule, Rule):
             raise TypeError(f"rules: {rule!r} is not a rule; write Rule({rule!r}).")

@@ -236,6 +236,7 @@ REFUSED = {
     "no loss": (lambda: Trainer(sequential(), HALF, optimizer="adam").fit(X, Y), ValueError, "no loss"),
     "no model": (lambda: Trainer("mlp", HALF), TypeError, "neither a Keras model"),
     "no model from a function": (lambda: Trainer(lambda: 3, HALF, loss="mse"), TypeError, "no Keras model"),
+    "a constraint alone": (lambda: Trainer(sequential(), MaxNorm(2.0), loss="mse"), TypeError, r"write Rule\(MaxNorm"),
     "no rule": (lambda: Trainer(sequential(), [MaxNorm(2.0)], loss="mse"), TypeError, r"write Rule\("),
     "unknown setting": (lambda: trainer(clip_nrom=1.0), TypeError, "clip_norm"),
     "setting out of range": (lambda: trainer(clip_norm=-1.0), ValueError, "clip_norm=-1.0 is out of range"),
