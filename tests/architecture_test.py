@@ -196,6 +196,7 @@ def test_every_file_of_the_trainer_has_its_tests():
         # Tested with what uses them.
         "trainer/data/builtin/stratified.py",
         "trainer/data/description.py",
+        "trainer/data/examples.py",
         "trainer/data/foreign_code.py",
         "trainer/data/source.py",
         "trainer/data/standardizer.py",
