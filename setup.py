@@ -36,6 +36,7 @@ setup(
         "importlib_resources>=7.1,<8",
         "keras>=3.15,<3.16",
         "numpy>=2.4,<3",
+        "pyarrow>=26,<27",
         "requests>=2.34,<3",
         "scikit-learn>=1.9,<2",
         "tensorboard>=2.21,<2.22",
