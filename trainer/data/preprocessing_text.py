@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from .examples import FileOptions, Raw
+from .examples import TEXT, FileOptions, Raw
+from .preprocessing import Preprocessing
 
 VOCABULARY_SIZE = 20_000
 # The longest text that is kept whole unless the user says otherwise.
@@ -17,31 +16,7 @@ LONGEST = 256
 _BATCH = 4096
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TextPreprocessing:
-    """What makes token ids of texts.
-
-    Attributes:
-      input_shape: `(length,)`, the token ids of a text.
-      vocabulary_size: how many ids there are: 0 for padding, 1 for words that no training text has, and the words.
-      model: from strings [n] to ids [n, length], int64; of stock layers, its vocabulary in its configuration.
-      warnings: what the user should know, a sentence each.
-    """
-
-    input_shape: tuple[int, ...]
-    vocabulary_size: int
-    model: keras.Model
-    warnings: tuple[str, ...] = ()
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Token ids [n, length] int32 of texts [n]; a longer text loses its end, a shorter one ends in zeros."""
-        ids = np.empty((len(features), *self.input_shape), np.int32)
-        for start in range(0, len(features), _BATCH):
-            ids[start : start + _BATCH] = self.model(_texts(features[start : start + _BATCH]))
-        return ids
-
-
-def learn(raw: Raw, options: FileOptions) -> TextPreprocessing:
+def learn(raw: Raw, options: FileOptions) -> Preprocessing:
     """Learns the vocabulary of the training texts, and how long a text is.
 
     Words are what white space separates, without punctuation, ASCII letters in lower case: `TextVectorization`'s own
@@ -51,6 +26,10 @@ def learn(raw: Raw, options: FileOptions) -> TextPreprocessing:
     Args:
       raw: data of kind TEXT; only its training part is looked at.
       options: `vocabulary_size` counts padding and the unknown word too; `text_length` is in words.
+
+    Returns:
+      From strings [n] to ids [n, length]: 0 for padding, 1 for a word that is not in the vocabulary, and the words. A
+      longer text loses its end. The vocabulary is in the configuration of the model's layer.
 
     Raises:
       ValueError: the training texts have no word, or an option is out of range.
@@ -84,7 +63,7 @@ def learn(raw: Raw, options: FileOptions) -> TextPreprocessing:
             )
     layer = keras.layers.TextVectorization(max_tokens=most, output_sequence_length=length, vocabulary=words)
     model = keras.Sequential([keras.Input((), dtype="string"), layer], name="preprocessing")
-    return TextPreprocessing((length,), layer.vocabulary_size(), model, warnings)
+    return Preprocessing(TEXT, (length,), model, layer.vocabulary_size(), warnings)
 
 
 def _texts(values: np.ndarray) -> tf.Tensor:

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from trainer.data import preprocessing_text
+from trainer.data import preprocessing, preprocessing_text
 from trainer.data.examples import TEXT, Examples, FileOptions, Raw
 
 TRAIN = ["The cat sat.", "the CAT ran away", "the dog", ""]
@@ -50,6 +50,7 @@ def test_a_single_long_text_does_not_decide_the_length():
 def test_many_texts_are_gone_through_in_batches(monkeypatch):
     whole = learn()(np.array(TRAIN))
     monkeypatch.setattr(preprocessing_text, "_BATCH", 3)
+    monkeypatch.setattr(preprocessing, "BATCH", 3)
     np.testing.assert_array_equal(learn()(np.array(TRAIN)), whole)
 
 
@@ -70,7 +71,7 @@ def test_what_cannot_be_learnt_from_is_refused_in_a_sentence(train, options, wor
 def test_the_saved_model_gives_the_same_ids_where_this_project_is_not_known(tmp_path):
     learnt = learn()
     texts = np.array(["the cat, a zebra", "", "ran Away"])
-    learnt.model.save(tmp_path / "preprocessing.keras")
+    learnt.save(tmp_path)
     with zipfile.ZipFile(tmp_path / "preprocessing.keras") as archive:
         assert b"away" in archive.read("config.json")
     program = (
@@ -82,4 +83,5 @@ def test_the_saved_model_gives_the_same_ids_where_this_project_is_not_known(tmp_
     done = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
+    assert preprocessing.load(tmp_path).vocabulary_size == learnt.vocabulary_size
     assert done.stdout.strip().splitlines()[-1] == str(learnt(texts).tolist())

@@ -12,13 +12,12 @@ import numpy as np
 
 from ...runtime.progress import progress
 from ..examples import IMAGE, Examples, FileOptions, Raw
-from . import folders
+from . import IMAGES, folders
 from .folders import Files
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 # Images checked at a time.
 _BATCH = 256
 
@@ -56,7 +55,7 @@ def read(path: str, options: FileOptions) -> Raw:
     Raises:
       ValueError: what `folders.listed` raises; images that cannot be decoded or differ in size.
     """
-    parts, classes = folders.listed(path, ENDINGS, "image")
+    parts, classes = folders.listed(path, IMAGES, "image")
     first, image = _first(parts)
     if image is None:
         total = sum(len(files.paths) for files in parts.values())

@@ -10,9 +10,7 @@ import numpy as np
 
 from ...runtime.progress import progress
 from ..examples import TEXT, Examples, FileOptions, Raw
-from . import folders
-
-ENDINGS = (".txt",)
+from . import TEXTS, folders
 
 
 def read(path: str, options: FileOptions) -> Raw:
@@ -35,7 +33,7 @@ def read(path: str, options: FileOptions) -> Raw:
     from .. import dataset
 
     del options
-    parts, classes = folders.listed(path, ENDINGS, "text")
+    parts, classes = folders.listed(path, TEXTS, "text")
     paths = [name for files in parts.values() for name in files.paths]
     if (size := sum(map(os.path.getsize, paths))) > dataset.MEMORY_LIMIT:
         raise ValueError(
