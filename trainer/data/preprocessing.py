@@ -57,14 +57,10 @@ class Preprocessing:
         """
         import tensorflow as tf
 
-        if self.kind == TABLE:
-            inputs: Any = _columns(self.model, features)
-            size = len(next(iter(inputs.values())))
-        else:
-            inputs = _array(self.model, features)
-            size = len(inputs)
-            if self.kind == IMAGE:
-                return inputs
+        inputs = as_inputs(self.model, features)
+        if self.kind == IMAGE:
+            return inputs
+        size = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
         found = np.empty((size, *self.input_shape), np.int32 if self.kind == TEXT else np.float32)
         # Strings have no kernels elsewhere, and a copy to a device would cost more than it saves.
         with tf.device("CPU"):
@@ -167,6 +163,15 @@ def standardized(values: Any, standardizer: Standardizer) -> Any:
     constant = ~np.isfinite(deviation) | (deviation < np.finfo(np.float32).tiny)
     shifted = keras.ops.subtract(values, mean)
     return keras.ops.divide(shifted, np.where(constant, np.float32(np.inf), deviation))
+
+
+def as_inputs(model: keras.Model, features: Any) -> Any:
+    """Raw examples as a model of raw examples takes them: an array, or a dict of columns [n, 1].
+
+    Raises:
+      ValueError: they are not like what the model was made for.
+    """
+    return _columns(model, features) if isinstance(model.input, dict) else _array(model, features)
 
 
 def _array(model: keras.Model, features: Any) -> np.ndarray:

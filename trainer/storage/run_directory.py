@@ -27,10 +27,11 @@ CERTIFICATE = "certificate.json"
 FLAGS = "flags.txt"
 HISTORY = "history.json"
 LOCK = ".lock"
+MODEL = "model.keras"
 RUN = "run.json"
 SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, RUN, SAVED, *EVENTS})
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, RUN, SAVED, *EVENTS})
 FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
 # The settings that may be raised while a run goes on, and those that may then be written in another unit.
 LENGTH = ("epochs", "train_steps")

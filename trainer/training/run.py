@@ -18,6 +18,7 @@ from ..rules.target import Target
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
+from .model_file import Serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Run:
         `trainer.engine.course`.
       validation_source: examples to choose the best weights on; None: there is no best.
       test_source: examples that the finished run is judged on, once; None: it is not.
+      serving: what stands around the network in `model.keras`.
     """
 
     settings: RunSettings
@@ -57,6 +59,7 @@ class Run:
     splits: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     data_line: str = ""
     warnings: tuple[str, ...] = ()
+    serving: Serving = dataclasses.field(default_factory=Serving)
 
     def directory(self) -> RunDirectory | None:
         """Where the run is kept; None: nowhere."""
