@@ -27,9 +27,12 @@ def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distri
       seed: seed of the shuffle.
       strategy: the strategy whose replicas share each batch.
     """
-    if split.features is not None and split.labels is not None:
+    if split.features is not None:
+        labels: tuple[np.ndarray, ...] = () if split.labels is None else (split.labels,)
+        # Class numbers are int32 and all else is float32, whatever the caller's arrays are.
+        labels = tuple(y if y.dtype == np.float32 else y.astype(np.int32) for y in labels)
         weights = () if split.weights is None else (split.weights.astype(np.float32),)
-        data = (split.features, split.labels.astype(np.int32), *weights)
+        data = (split.features, *labels, *weights)
         return Arrays(data, batch_size, strategy, seed=seed, convert=dataset.to_float)
 
     def shuffled() -> tf.data.Dataset:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 IMAGE = "image"
 NUMBERS = "numbers"
@@ -27,14 +23,15 @@ class Examples:
         or a column [n] for each name of a table; None where they are too large for memory.
       labels: [n] or [n, outputs] whole numbers, floats or strings; None where there are none, or the stream has them.
       weights: [n] float32, what the loss of each example is multiplied by; None where every example counts alike.
-      stream: makes the data set of (features, label) one by one, where they are too large for memory.
+      stream: makes the data set of (features, label) one by one, where they are too large for memory; it has `labels`,
+        `weights` and `rows` of its own, see `trainer.data.image_files`.
     """
 
     num_examples: int
     features: np.ndarray | dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     weights: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    stream: Callable[[], tf.data.Dataset] | None = dataclasses.field(default=None, repr=False)
+    stream: Any = dataclasses.field(default=None, repr=False)
 
     def rows(self, chosen: np.ndarray) -> Examples:
         """The examples of a mask [n] or of indices, in their order."""
@@ -50,7 +47,8 @@ class Examples:
         )
         labels = taken(self.labels)
         size = int(np.count_nonzero(chosen)) if chosen.dtype == bool else len(chosen)
-        return Examples(size, features, labels, taken(self.weights))
+        stream = None if self.stream is None else self.stream.rows(chosen)
+        return Examples(size, features, labels, taken(self.weights), stream)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

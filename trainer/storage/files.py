@@ -119,14 +119,14 @@ def sync(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
+def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
     new = path.with_name(path.name + ".new")
     try:
         # Made anew, so that neither a link nor a pipe of that name is written through.
         new.unlink(missing_ok=True)
-        with open(new, "x", encoding="utf-8") as file:
-            file.write(text)
+        with open(new, "xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)

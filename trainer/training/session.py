@@ -79,8 +79,9 @@ class Session:
         if self._directory is not None:
             where = f"continues at step {step:,}" if step is not None else "starts at step 0"
             self._print(f"run directory {self._directory.path}: {where} of {run.timeline.total_steps:,}")
-        if run.data_line:
-            self._print(run.data_line)
+        for line in (run.data_line, run.task_line):
+            if line:
+                self._print(line)
         for warning in run.warnings:
             print_line(f"warning: {warning}")
         self._start = run.step
