@@ -23,15 +23,8 @@ NOTE = "<!-- Written by `python -m docs.generate`. Change the docstring or the f
 # Where a flag stands in the page. A name that the program lacks is ignored; a flag without a place comes last.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Network": (
-        "model",
-        "hidden_units",
-        "filters",
-        "depth",
-        "width",
-        "num_heads",
-        "patch_size",
-        "dropout",
-        "init_from",
+        *("model", "hidden_units", "filters", "kernel_sizes", "width_multiplier", "depth", "width", "num_heads"),
+        *("patch_size", "embedding_dim", "dropout", "init_from"),
     ),
     "Data": (
         *("dataset", "data_dir", "train_split", "validation_split", "eval_split", "test_split"),

@@ -30,12 +30,16 @@ from trainer.training.experiment import directory_of
 from trainer.training.session import Session
 
 TINY = {
+    "autoencoder": {"hidden_units": (4,)},
     "convnet": {"filters": (3,), "dropout": 0.2},
     "gru": {"hidden_units": (4,)},
+    "lenet5": {"filters": (3,), "hidden_units": (6,)},
     "logistic": {},
     "lstm": {"hidden_units": (4,)},
     "mlp": {"hidden_units": (6,), "dropout": 0.2},
+    "mobilenet": {"filters": (2, 3)},
     "resnet": {"depth": 8, "filters": (2, 2, 2)},
+    "textcnn": {"kernel_sizes": (3,), "filters": (4,)},
     "transformer": {"depth": 1, "width": 4, "num_heads": 2},
 }
 
