@@ -100,7 +100,7 @@ def load(
     warnings += dividing.overlaps(names, lambda one, other: parts["test"].num_examples if one == other else 0)
     return Dataset(
         name,
-        models.Tokens(*learnt.input_shape, learnt.vocabulary_size) if learnt.vocabulary_size else learnt.input_shape,
+        models.Tokens(learnt.input_shape[0], learnt.vocabulary_size) if learnt.vocabulary_size else learnt.input_shape,
         len(found.classes) if found.name == tasks.CLASSIFICATION else 0,
         splits["train"],
         splits["test"],
@@ -171,4 +171,6 @@ def _split(part: Examples, task: tasks.Task, learnt: preprocessing.Preprocessing
         # Decoded when they are needed, so that preprocessing has nothing to do with them.
         stream: Any = part.stream
         return Split(part.num_examples, None, None, stream if alike else dataclasses.replace(stream, labels=labels))
-    return Split(part.num_examples, learnt(part.features), labels, weights=part.weights)
+    features = learnt(part.features)
+    features = features.astype(np.int32, copy=False) if learnt.vocabulary_size else features
+    return Split(part.num_examples, features, labels, weights=part.weights)

@@ -65,8 +65,7 @@ class Preprocessing:
             size = len(inputs)
             if self.kind == IMAGE:
                 return inputs
-        (output,) = self.model.outputs
-        found = np.empty((size, *self.input_shape), output.dtype)
+        found = np.empty((size, *self.input_shape), np.int32 if self.kind == TEXT else np.float32)
         # Strings have no kernels elsewhere, and a copy to a device would cost more than it saves.
         with tf.device("CPU"):
             for start in range(0, size, BATCH):
@@ -125,7 +124,7 @@ def load(folder: str | os.PathLike[str]) -> Preprocessing:
     (output,) = model.outputs
     sizes = [layer.vocabulary_size() for layer in model.layers if hasattr(layer, "vocabulary_size")]
     first = model.inputs[0]
-    if isinstance(model.input, dict):
+    if not isinstance(model, keras.Sequential) and isinstance(model.input, dict):
         return Preprocessing(TABLE, tuple(output.shape[1:]), model)
     if first.dtype == "string":
         return Preprocessing(TEXT, tuple(output.shape[1:]), model, max(sizes))
@@ -181,7 +180,7 @@ def _array(model: keras.Model, features: Any) -> np.ndarray:
     if tensor.dtype == "uint8" and array.dtype != np.uint8:
         raise ValueError(f"These images are of {array.dtype}; expected uint8, from 0 to 255, as in training.")
     # Grey images may come without an axis of channels, and texts without one of columns.
-    if array.ndim == len(shape) and shape[-1] == 1:
+    if array.ndim == len(shape) and shape[-1:] == (1,):
         array = array[..., np.newaxis]
     if array.shape[1:] != shape:
         raise ValueError(f"These examples have the shape {array.shape[1:]}; expected {shape}, as in training.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import collections
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .examples import TABLE, Raw
 from .preprocessing import Preprocessing, input_name, standardized
 from .standardizer import Standardizer
+
+if TYPE_CHECKING:
+    import keras
 
 # A text that occurs once teaches nothing about the rows of others that hold it.
 FEWEST_ROWS = 2
@@ -42,42 +45,61 @@ def learn(raw: Raw) -> Preprocessing:
     Raises:
       ValueError: no column is left to learn from, or two columns have one name in Keras.
     """
-    import keras
-
     columns = raw.parts["train"].features
     assert isinstance(columns, dict)
-    inputs: dict[str, Any] = {}
     numbers: dict[str, np.ndarray] = {}
-    categories: list[Any] = []
+    categories: dict[str, list[Any]] = {}
     warnings: list[str] = []
-    for column, values in columns.items():
-        name = input_name(column)
-        if name in inputs:
-            raise ValueError(
-                f"`{raw.name}` has two columns that are called {name} once `/` is replaced, as Keras needs it; rename "
-                f"`{column}`."
-            )
+    for name, values in columns.items():
         text = values.dtype.kind not in "biuf"
-        known = _texts(values) if text else _codes(values)
-        if text and not known:
+        if known := _texts(values) if text else _codes(values):
+            categories[name] = known
+        elif text:
             warnings.append(
-                f"the column `{column}` holds another text in every row, which teaches nothing about new rows; it is "
+                f"the column `{name}` holds another text in every row, which teaches nothing about new rows; it is "
                 "left out."
             )
-        elif not text and not np.isfinite(values).any():
-            warnings.append(f"the column `{column}` has no value in any training row; it is left out.")
+        elif not np.isfinite(values).any():
+            warnings.append(f"the column `{name}` has no value in any training row; it is left out.")
         else:
-            inputs[name] = keras.Input((1,), dtype="string" if text else "float32", name=name)
-            if known:
-                categories.append(_one_hot(inputs[name], known))
-            else:
-                numbers[name] = values.astype(np.float64)
-    if not inputs:
+            numbers[name] = values.astype(np.float64)
+    used = [name for name in columns if name in numbers or name in categories]
+    if not used:
         raise ValueError(f"`{raw.name}` has no column to learn from: {' '.join(warnings)}")
-    parts = [*(_numbers(inputs, numbers) if numbers else []), *categories]
+    names = [input_name(name) for name in used]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(
+            f"`{raw.name}` has two columns that are called {twice[0]} once `/` is replaced, as Keras needs it; rename "
+            "one of them."
+        )
+    model = _model(names, used, numbers, categories)
+    return Preprocessing(TABLE, tuple(model.outputs[0].shape[1:]), model, warnings=tuple(warnings))
+
+
+def _model(
+    names: list[str], used: list[str], numbers: dict[str, np.ndarray], categories: dict[str, list[Any]]
+) -> keras.Model:
+    """From a dict of columns [n, 1], by their names in Keras, to features."""
+    import keras
+
+    def inputs(wanted: list[str]) -> list[Any]:
+        strings = (isinstance(categories.get(column, [0])[0], str) for column in used)
+        return [
+            keras.Input((1,), dtype="string" if text else "float32", name=name)
+            for name, text in zip(wanted, strings, strict=True)
+        ]
+
+    # Names are unique within a model, and a column may be called like a layer: so columns get a model of their own.
+    plain = dict(zip(used, inputs([f"column_{place}" for place in range(len(used))]), strict=True))
+    parts = _numbers([plain[name] for name in numbers], list(numbers.values())) if numbers else []
+    parts += [_one_hot(plain[name], categories[name]) for name in used if name in categories]
     features = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
-    model = keras.Model(inputs, features, name="preprocessing")
-    return Preprocessing(TABLE, tuple(features.shape[1:]), model, warnings=tuple(warnings))
+    encoded = "columns"
+    while encoded in names:
+        encoded += "_"
+    inner = keras.Model(list(plain.values()), features, name=encoded)
+    outer = inputs(names)
+    return keras.Model(dict(zip(names, outer, strict=True)), inner(outer), name="preprocessing")
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -113,15 +135,14 @@ def _one_hot(tensor: Any, known: list[Any]) -> Any:
     return layer(tensor)
 
 
-def _numbers(inputs: dict[str, Any], columns: dict[str, np.ndarray]) -> list[Any]:
+def _numbers(tensors: list[Any], columns: list[np.ndarray]) -> list[Any]:
     """Standardised numbers [n, columns], and for columns with missing values 1 where one was missing."""
     import keras
 
-    values = np.stack(list(columns.values()), axis=1)
+    values = np.stack(columns, axis=1)
     medians = np.nanmedian(values, axis=0)
     gaps = np.isnan(values)
     standardizer = Standardizer.of(iter([np.where(gaps, medians, values)]))
-    tensors = [inputs[name] for name in columns]
     together = tensors[0] if len(tensors) == 1 else keras.layers.Concatenate(name="numbers")(tensors)
     missing = keras.ops.isnan(together)
     filled = keras.ops.where(missing, medians.astype(np.float32), together)

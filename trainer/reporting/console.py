@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
-# Seconds between lines: a terminal is redrawn often, a log must stay readable.
-TERMINAL_INTERVAL = 0.2
-LOG_INTERVAL = 10.0
-
-
-def print_line(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
-    """Prints at once; training goes on in silence when nobody reads any more (`... | head`) or a log's disk is full."""
-    stream = stream or sys.stdout
-    try:
-        stream.write(text + end)
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+from ..runtime.progress import LOG_INTERVAL, TERMINAL_INTERVAL, duration, print_line, status
 
 
 class ProgressReporter:
@@ -81,31 +68,21 @@ class ProgressReporter:
             now = self._clock()
             if now - self._last >= (TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL):
                 self._last = now
-                rate = number / max(now - begun, 1e-9)
-                left = duration((total - number) / rate)
-                status = f"{what} {number:,}/{total:,} {number / total:4.0%}  {rate:,.0f} examples/s  {left} left"
-                self._show(status, replaceable=self._terminal)
+                self._show(status(what, number, total, now - begun), replaceable=self._terminal)
 
         return reached
 
     def _status(self, step: int) -> str:
         width = len(f"{self._total:,}")
-        status = f"step {step:>{width},}/{self._total:,} {step / self._total:4.0%}"
+        reached = f"step {step:>{width},}/{self._total:,} {step / self._total:4.0%}"
         if self._reference is None or step <= self._reference[0]:
-            return status
+            return reached
         begun, time_then = self._reference
         rate = (step - begun) / max(self._clock() - time_then, 1e-9)
         digits = 0 if rate >= 10 else 2
-        return f"{status}  {rate:,.{digits}f} steps/s  {duration((self._total - step) / rate)} left"
+        return f"{reached}  {rate:,.{digits}f} steps/s  {duration((self._total - step) / rate)} left"
 
     def _show(self, text: str, replaceable: bool = False) -> None:
         begin = "\r\x1b[K" if self._open_line else ""
         self._say(begin + text, "" if replaceable else "\n", self._stream)
         self._open_line = replaceable
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, as 2:03; with hours where there are any, as 1:02:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -20,7 +20,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
       directory: the run directory.
 
     Returns:
-      Four lines.
+      Four lines, and one more where the training data came from a stream.
     """
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     name = best["monitor"]
@@ -34,11 +34,14 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     sparsity = certificate["sparsity"]
     zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
     chosen = f"best checkpoint, step {best['step']:,}: validation {_number(name, best[name])}"
+    waited = certificate.get("waiting_share")
+    waiting = [] if waited is None else [f"training waited for data {waited:.1%} of the time"]
     return "\n".join(
         [
             f"step {step:,}: {held}{zeros}",
             f"the last weights: test {_numbers(evaluation, name)}",
             f"{chosen}, test {of_best}",
+            *waiting,
             f"{directory / run_directory.CERTIFICATE} says more, and TensorBoard shows the run: "
             f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
         ]

@@ -116,6 +116,28 @@ def test_a_constant_column_is_0():
     np.testing.assert_array_equal(learnt({"a": np.full(20, 7.0)})({"a": [7.0, 9.0]}), 0)
 
 
+def test_columns_may_be_called_like_anything_in_keras(tmp_path):
+    names = [
+        "numbers",
+        "features",
+        "columns",
+        "columns_",
+        "cast",
+        "isnan",
+        "where",
+        "subtract",
+        "column_1",
+        " %ü",
+        "a.b:c",
+    ]
+    columns = {name: RNG.normal(size=30) + place for place, name in enumerate(names)}
+    columns |= {f"{name}_categories": np.arange(30) % 3 for name in ("a", "column_0")}
+    found = learnt(columns)
+    np.testing.assert_allclose(found(columns)[:, :11].mean(axis=0), 0, atol=1e-5)
+    found.save(tmp_path)
+    np.testing.assert_array_equal(preprocessing.load(tmp_path)(columns), found(columns))
+
+
 def test_two_columns_of_one_name_in_keras_are_refused():
     with pytest.raises(ValueError, match="two columns that are called a_b"):
         learnt({"a/b": np.arange(5), "a_b": np.arange(5)})

@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn.preprocessing import StandardScaler
 
 from trainer.data import dataset, preprocessing
-from trainer.data.examples import IMAGE, NUMBERS, Examples, FileOptions, Raw
+from trainer.data.examples import IMAGE, NUMBERS, TEXT, Examples, FileOptions, Raw
 
 RNG = np.random.default_rng(0)
 
@@ -103,3 +103,14 @@ def test_it_comes_back_from_disk(tmp_path, features):
     assert (back.kind, back.input_shape, back.vocabulary_size) == (kind, found.input_shape, 0)
     np.testing.assert_array_equal(back(features), found(features))
     np.testing.assert_array_equal(back.model(features), found.model(features))
+
+
+def test_texts_become_numbers_of_words(tmp_path):
+    layer = tf.keras.layers.TextVectorization(output_sequence_length=3, vocabulary=["cat", "dog"])
+    model = tf.keras.Sequential([tf.keras.Input((), dtype="string"), layer], name="preprocessing")
+    preprocessing.Preprocessing(TEXT, (3,), model, 4).save(tmp_path)
+    back = preprocessing.load(tmp_path)
+    assert (back.kind, back.input_shape, back.vocabulary_size) == (TEXT, (3,), 4)
+    for texts in (["Dog bird", ""], np.array(["Dog bird", ""])):
+        ids = back(texts)
+        assert (ids.tolist(), ids.dtype) == ([[3, 1, 0], [0, 0, 0]], np.int32)

@@ -22,7 +22,6 @@ Reader = Callable[[str, FileOptions], Raw]
 FILES = {".csv": "table", ".npz": "npz", ".parquet": "table", ".tsv": "table"}
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 TEXTS = (".txt",)
-PARTS = ("train", "validation", "val", "test")
 # Where a prepared data set of TensorFlow Datasets has its description: below its configuration and version.
 PREPARED = ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json")
 # What to do about files that look like data.
@@ -36,7 +35,7 @@ REMEDIES = {
     ".zip": "unpack it first",
 }
 _EXPECTED = f"expected {', '.join(FILES)}, or a folder of images or of texts by class"
-_LOOKED_AT = 1_000  # files of each class, until the kind of a folder is decided
+_LOOKED_AT = 1_000  # of the entries of a folder, until its kind is decided
 _STRAYS = 0.1  # share of files of another kind that a folder may have
 
 
@@ -54,15 +53,15 @@ def reader_of(name: str) -> Reader | None:
     Raises:
       ValueError: the path is missing, empty or unreadable, or of no kind that can be read.
     """
-    suffix = pathlib.PurePath(name).suffix.lower()
-    if name in builtin.REGISTRY or name == builtin.SYNTHETIC:
+    if not name or name in builtin.REGISTRY or name == builtin.SYNTHETIC:
         return None
-    plain = os.sep not in name and suffix not in FILES and suffix not in REMEDIES
-    if not name or (plain and not name.startswith("~") and not os.path.isdir(name)):
+    suffix = _suffix(name)
+    written = os.sep in name or name.startswith("~") or suffix in FILES or suffix in REMEDIES
+    if not written and not os.path.exists(name):
         return None
     path = user_files.local(name, "--dataset")
     if os.path.isdir(path):
-        module = _folder(name, pathlib.Path(path), plain)
+        module = _folder(name, path, only=written or not NAME.fullmatch(name))
     elif not os.path.lexists(path):
         if NAME.fullmatch(name):
             return None
@@ -83,22 +82,32 @@ def reader_of(name: str) -> Reader | None:
     return read
 
 
-def _folder(name: str, path: pathlib.Path, plain: bool) -> str | None:
-    """The module that reads a folder; None for one of TensorFlow Datasets, and for a plain name that fits nothing."""
-    if any(next(path.glob(pattern), None) for pattern in PREPARED):
+def _folder(name: str, path: str, only: bool) -> str | None:
+    """Finds what reads a folder.
+
+    Args:
+      name: what the user gave.
+      path: the folder.
+      only: whether it cannot be the name of a data set too.
+
+    Returns:
+      A module; None for a prepared data set of TensorFlow Datasets, and for a name where the folder is something else.
+    """
+    if any(next(pathlib.Path(path).glob(pattern), None) for pattern in PREPARED):
         return None
     try:
         inside, beside = _suffixes(path)
     except OSError as error:
         raise ValueError(f"`{name}` cannot be read: {error.strerror} ({error.filename}); check it.") from None
     images, texts = (sum(inside[suffix] for suffix in suffixes) for suffixes in (IMAGES, TEXTS))
-    if images + texts:
+    # A folder of programs with a few texts is no data set.
+    if images + texts > inside.total() / 2:
         if min(images, texts) > _STRAYS * (images + texts):
             raise ValueError(
                 f"`{name}` holds {images:,} images and {texts:,} texts; expected one of the two. Move the others away."
             )
         return "images" if images > texts else "text"
-    if plain:
+    if not only:
         return None
     if loose := [suffix for suffix in (*IMAGES, *TEXTS) if beside[suffix]]:
         raise ValueError(
@@ -112,15 +121,24 @@ def _folder(name: str, path: pathlib.Path, plain: bool) -> str | None:
     raise ValueError(f"`{name}` {what}; expected a folder for each class, of {', '.join((*IMAGES, *TEXTS))} files.")
 
 
-def _suffixes(folder: pathlib.Path) -> tuple[collections.Counter[str], collections.Counter[str]]:
-    """Counts the suffixes of files inside the folders of classes, and of those beside these folders."""
-    parts = [part for part in PARTS if (folder / part).is_dir()]
+def _suffixes(folder: str) -> tuple[collections.Counter[str], collections.Counter[str]]:
+    """Counts the suffixes of files in folders, of classes or of parts and their classes; and of files beside these."""
     inside, beside = collections.Counter[str](), collections.Counter[str]()
-    for above in [folder / part for part in parts] if "train" in parts else [folder]:
-        for entry in sorted(above.iterdir()):
-            if not entry.is_dir():
-                beside[entry.suffix.lower()] += 1
-                continue
-            found = (pathlib.PurePath(file).suffix.lower() for _, _, files in os.walk(entry) for file in files)
-            inside.update(itertools.islice(found, _LOOKED_AT))
+    for entry in _entries(folder):
+        if not entry.is_dir():
+            beside[_suffix(entry.name)] += 1
+            continue
+        for below in _entries(entry.path):
+            files = _entries(below.path) if below.is_dir() else [below]
+            inside.update(_suffix(file.name) for file in files if file.is_file())
     return inside, beside
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Some of what a folder holds, without what is hidden."""
+    with os.scandir(folder) as found:
+        return list(itertools.islice((entry for entry in found if not entry.name.startswith(".")), _LOOKED_AT))
+
+
+def _suffix(name: str) -> str:
+    return pathlib.PurePath(name).suffix.lower()

@@ -172,7 +172,8 @@ def _labels(found: table_file.TableFile, columns: dict[str, np.ndarray]) -> np.n
             others = np.count_nonzero(missing) - 1
             raise ValueError(
                 f"`{found.path}`: the label `{name}` is missing in row {found.row(int(np.argmax(missing)))}"
-                f"{f' and in {others:,} more' if others else ''}; fill it in, or leave such rows out."
+                f"{f' and in {others:,} more' if others else ''}; fill it in, or leave such rows "
+                "out. An empty field, NA, None and ? count as missing."
             )
         if values.dtype == object and len(columns) > 1:
             raise ValueError(

@@ -26,7 +26,9 @@ def module(name: str) -> str | None:
     return None if found is None else found.__closure__[0].cell_contents
 
 
-@pytest.mark.parametrize("name", ["digits", "synthetic", "mnist", "mnist:3.0.1", "glue/mnli", "glue/mnli:1.0.0", ""])
+@pytest.mark.parametrize(
+    "name", ["digits", "synthetic", "mnist", "mnist:3.0.1", "glue/mnli", "glue/mnli:1.0.0", "", "Digits", "os.system"]
+)
 def test_names_are_of_tensorflow_datasets(name):
     assert readers.reader_of(name) is None
 
@@ -43,7 +45,8 @@ def test_files_by_their_suffix(tmp_path, file):
     [
         (("cat/1.png", "dog/1.JPG"), "images"),
         (("train/cat/1.png", "test/cat/1.png"), "images"),
-        (("train/cat/1.bmp", "val/cat/deep/1.gif", "README.txt"), "images"),
+        (("train/1.png", "car/1.png"), "images"),
+        (("train/cat/1.bmp", "val/cat/1.gif", "README.txt"), "images"),
         (("good/1.txt", "bad/1.txt", "cover.png"), "text"),
         (("train/good/1.txt", "validation/good/1.txt"), "text"),
         (("dataset_info.json", "a/1.png"), None),
@@ -58,9 +61,11 @@ def test_folders_by_what_they_hold(tmp_path, files, expected):
 def test_a_plain_name_may_be_a_folder_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made(tmp_path, "flowers/rose/1.png", "digits/1/1.png", "mnist/notes/a.md")
-    assert module("flowers") == "images"
+    assert module("flowers") == module("flowers/") == "images"
     assert module("digits") is None  # The project's own names stay what they are.
     assert module("mnist") is None
+    with pytest.raises(ValueError, match=r"`\./mnist` holds \.md"):
+        readers.reader_of("./mnist")
 
 
 def test_a_folder_of_a_class_may_be_a_link(tmp_path):
@@ -93,6 +98,7 @@ def test_a_path_without_anything_is_refused(tmp_path, monkeypatch, name):
         (("1.png", "2.png"), r"holds \.png files, but no folder for each class; expected folders as in .*cat/1\.png"),
         (("a/1.png", "b/1.txt"), "holds 1 images and 1 texts; expected one of the two"),
         (("a.csv",), r"is a folder of \.csv files; give the path of one of them"),
+        (("a/1.py", "a/2.py", "b/a.txt"), r"holds \.py, \.txt; expected"),
         (("a/1.md", "b/c"), r"holds \.md, files without a suffix; expected"),
     ],
 )
