@@ -69,9 +69,11 @@ def parse(path: str, content: bytes, strings: tuple[str, ...] = ()) -> TableFile
     if pathlib.PurePath(path).suffix.lower() == PARQUET:
         try:
             table = pyarrow.parquet.read_table(source)
-        except (pyarrow.ArrowException, OSError) as error:
+            table.validate(full=True)
+            names = table.column_names
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ValueError(f"`{path}` is not Parquet, or it is damaged ({_line(error)}); write it again.") from None
-        return TableFile(path, _named(path, table.column_names, table))
+        return TableFile(path, _named(path, names, table))
 
     text = _decoded(path, content)
     separators = "\t" if path.lower().endswith(".tsv") else ",;\t"

@@ -78,6 +78,7 @@ def test_parquet():
         (b"a,b\n1,2\n", "is not Parquet, or it is damaged"),
         (written(a=pa.array([], pa.int8())), "has no rows"),
         (written(), "has no columns"),
+        (written(a=pa.array([b"\xff"]).view(pa.string())), "is damaged .*UTF8"),
     ):
         with pytest.raises(ValueError, match=words):
             columns(bad, "a.parquet")
