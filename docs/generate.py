@@ -22,11 +22,16 @@ NOTE = "<!-- Written by `python -m docs.generate`. Change the docstring or the f
 
 # Where a flag stands in the page. A name that the program lacks is ignored; a flag without a place comes last.
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Network": ("model", "hidden_units", "filters", "depth", "width", "num_heads", "patch_size", "dropout"),
+    "Network": (
+        *("model", "hidden_units", "filters", "kernel_sizes", "width_multiplier", "depth", "width", "num_heads"),
+        *("patch_size", "embedding_dim", "dropout", "init_from"),
+    ),
     "Data": (
         *("dataset", "data_dir", "train_split", "validation_split", "eval_split", "test_split"),
-        *("input_shape", "num_classes", "num_examples"),
+        *("input_shape", "num_classes", "num_examples", "label", "text", "weight", "drop", "image_size"),
+        *("skip_damaged", "augment", "vocabulary_size", "text_length"),
     ),
+    "Task": ("task", "loss", "metrics", "class_weight", "label_smoothing"),
     "The rule": (
         *("constraint", "variables", "layer_type", "group", "with_bias", "sparsity_distribution"),
         *("rule_begin", "rule_end", "project_every", "relaxation", "optimizer_state", "mask_from", "rules"),
@@ -240,7 +245,7 @@ def _flag_row(flag: Any) -> str:
     # One line for each constraint that takes the flag.
     meaning = re.sub(r"(\(default: [^)]*\)) (?=\w)", r"\1<br>", _text(" ".join(flag.help.split())))
     value = flag.default
-    text = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
     text = text.lower() if flag.boolean else text
     switch = f"`--{flag.name}`, `--no{flag.name}`" if flag.boolean else f"`--{flag.name}`"
     return f"| {switch} | {meaning} | {text and f'`{text}`'} |"

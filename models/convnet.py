@@ -10,7 +10,7 @@ from . import _blocks
 
 
 def build(
-    input_shape: Sequence[int],
+    input_shape: _blocks.InputShape,
     num_outputs: int,
     *,
     filters: Sequence[int] = (32, 64),
@@ -44,21 +44,8 @@ def build(
     filters = _blocks.counts("filters", filters, at_least=1)
     dropout = _blocks.share("dropout", dropout)
     inputs = _blocks.features(input_shape)
-    x = _blocks.image(inputs, "convnet")
-    for i, number in enumerate(filters, start=1):
-        side = min(x.shape[1:3])
-        if side < 2:
-            raise ValueError(
-                f"filters={filters} asks for {len(filters)} convolutions, each of which halves the image, but features "
-                f"of shape {tuple(input_shape)} can be halved {i - 1} times; name no more filters than that, or choose "
-                "larger images."
-            )
-        padding = "valid" if side >= 4 else "same"
-        x = keras.layers.Conv2D(number, 3, activation="relu", padding=padding, name=f"conv_{i}")(x)
-        x = keras.layers.MaxPooling2D(2, name=f"pool_{i}")(x)
+    x = _blocks.convolutions(_blocks.image(inputs, "convnet"), filters, 3, "relu")
     x = keras.layers.Flatten(name="flatten")(x)
     x = _blocks.dropped(x, dropout, "dropout_0")
-    for i, units in enumerate(_blocks.counts("hidden_units", hidden_units), start=1):
-        x = keras.layers.Dense(units, activation="relu", name=f"hidden_{i}")(x)
-        x = _blocks.dropped(x, dropout, f"dropout_{i}")
+    x = _blocks.dense(x, _blocks.counts("hidden_units", hidden_units), dropout=dropout)
     return keras.Model(inputs, _blocks.head(x, num_outputs), name="convnet")

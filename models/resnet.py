@@ -11,7 +11,7 @@ from . import _blocks
 
 
 def build(
-    input_shape: Sequence[int],
+    input_shape: _blocks.InputShape,
     num_outputs: int,
     *,
     depth: int = 20,

@@ -200,8 +200,10 @@ def test_every_file_of_the_trainer_has_its_tests():
         # Tested with what uses them.
         "trainer/data/builtin/stratified.py",
         "trainer/data/description.py",
+        "trainer/data/dividing.py",
         "trainer/data/examples.py",
         "trainer/data/foreign_code.py",
+        "trainer/data/parts.py",
         "trainer/data/source.py",
         "trainer/data/standardizer.py",
         "trainer/data/tfds_reader.py",

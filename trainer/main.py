@@ -56,6 +56,7 @@ def _main(arguments: Sequence[str]) -> int:
         built = experiment.build(config)
         if config.dry_run:
             print_line(built.data_line)
+            print_line(built.task_line)
             for warning in built.warnings:
                 print_line(f"warning: {warning}")
             print_line(run_card.variable_table(built.model, built.targets, 0))

@@ -117,8 +117,7 @@ def _write(files: Any, output: str | None, names: list[str], answers: Any, task:
     header, rows = _table(names, answers, task)
     if output is not None and output.lower().endswith(".npz"):
         content = io.BytesIO()
-        extra = {"classes": np.array(task["classes"])} if task.get("classes") else {}
-        np.savez(content, names=np.array(names), predictions=answers, **extra)
+        np.savez(content, names=np.array(names), classes=np.array(task.get("classes") or ()), predictions=answers)
         files.write_atomically(pathlib.Path(output), content.getvalue())
         return
     text = io.StringIO()

@@ -99,6 +99,8 @@ class Still:
     """
 
     indexed = True
+    augmentation = None
+    waited = 0.0
 
     def __init__(self, source: Source, strategy: tf.distribute.Strategy):
         self._source = source

@@ -13,23 +13,41 @@ import tensorflow as tf
 import models
 from tests.support.suites import fast
 
-SMALL: dict[str, dict[str, Any]] = {"resnet": {"depth": 8}}
+SMALL: dict[str, dict[str, Any]] = {
+    "mobilenet": {"filters": (4, 8, 8)},
+    "resnet": {"depth": 8},
+    "textcnn": {"filters": (6, 6, 6), "dropout": 0.0},
+}
 WITH_DROPOUT = [name for name, build in models.REGISTRY.items() if "dropout" in inspect.signature(build).parameters]
-EVERY_MODEL_AND_SHAPE = [
+OF_TEXT = ("gru", "lstm", "mlp", "textcnn", "transformer")
+OF_ANY_SHAPE = ("autoencoder", "logistic", "mlp")
+TEXT = models.Tokens(7, 50)
+KIM = {"embedding_dim": 300, "filters": (100, 100, 100)}
+Shape = tuple[int, ...] | models.Tokens
+EVERY_MODEL_AND_SHAPE: list[tuple[str, Shape]] = [
     (name, shape)
     for name in models.REGISTRY
     for shape in ((8, 8, 1), (28, 28), (32, 32, 3), (9, 30, 2), (30,), (4, 3, 2, 2))
-    if name in ("mlp", "logistic") or len(shape) in (2, 3)
-]
+    if name in OF_ANY_SHAPE or len(shape) in (2, 3)
+] + [(name, text) for name in OF_TEXT for text in (TEXT, models.Tokens(1, 2))]
 
 
-def build(name: str, shape: tuple[int, ...] = (8, 8, 1), num_outputs: int = 10, **options: Any) -> keras.Model:
+def build(name: str, shape: Shape = (8, 8, 1), num_outputs: int = 10, **options: Any) -> keras.Model:
     keras.utils.set_random_seed(1)
     return models.REGISTRY[name](shape, num_outputs, **{**SMALL.get(name, {}), **options})
 
 
 def images(count: int, shape: tuple[int, ...] = (8, 8, 1)) -> np.ndarray:
     return np.random.default_rng(count).random((count, *shape), dtype=np.float32)
+
+
+def texts(count: int, text: models.Tokens = TEXT) -> np.ndarray:
+    """Token ids, padded behind words of random number; the first text has none."""
+    rng = np.random.default_rng(count)
+    ids = rng.integers(1, text.vocabulary_size, (count, text.length), dtype=np.int32)
+    lengths = rng.integers(0, text.length + 1, count)
+    lengths[0] = 0
+    return np.where(np.arange(text.length) < lengths[:, None], ids, 0).astype(np.int32)
 
 
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
@@ -54,13 +72,14 @@ def test_options_are_keywords_with_defaults_and_documented(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "shape"), EVERY_MODEL_AND_SHAPE)
 @pytest.mark.parametrize("num_outputs", fast([1, 10], 10))
-def test_logits_for_every_batch_size(name: str, shape: tuple[int, ...], num_outputs: int) -> None:
+def test_logits_for_every_batch_size(name: str, shape: Shape, num_outputs: int) -> None:
     model = build(name, shape, num_outputs)
-    assert model.input_shape == (None, *shape)
+    text = isinstance(shape, models.Tokens)
+    assert model.input_shape == ((None, shape.length) if text else (None, *shape))
     assert model.output_shape == (None, num_outputs)
-    assert model.inputs[0].dtype == "float32"
+    assert model.inputs[0].dtype == ("int32" if text else "float32")
     for count in (1, 5):
-        logits = model(images(count, shape)).numpy()
+        logits = model(texts(count, shape) if text else images(count, shape)).numpy()
         assert logits.shape == (count, num_outputs)
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
@@ -107,6 +126,19 @@ def test_a_gradient_reaches_every_variable(name: str) -> None:
             assert np.any(np.asarray(gradient) != 0), variable.path
 
 
+@pytest.mark.parametrize("name", fast(OF_TEXT, "textcnn"))
+def test_a_gradient_reaches_every_variable_of_a_text(name: str) -> None:
+    model = build(name, TEXT)
+    labels = np.arange(16) % 10
+    with tf.GradientTape() as tape:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, model(texts(16), training=True))
+    variables = model.trainable_variables
+    for variable, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
+        assert np.isfinite(tf.convert_to_tensor(gradient)).all(), variable.path
+        if not variable.path.endswith("key/bias"):
+            assert np.any(np.asarray(tf.convert_to_tensor(gradient)) != 0), variable.path
+
+
 # The deepest take as long as all others together, and are trained whole in experiment_test.py.
 @pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "logistic", "mlp"))
 def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
@@ -120,7 +152,7 @@ def test_compiled_training_step_equals_the_eager_one(name: str) -> None:
         return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
 
     # Under determinism, which the program switches on, XLA has no gradient of max pooling.
-    compiled = tf.function(step, jit_compile=name != "convnet")
+    compiled = tf.function(step, jit_compile=name not in ("convnet", "lenet5"))
     for count in (8, 3):
         loss, gradients = step(tf.constant(features[:count]))
         compiled_loss, compiled_gradients = compiled(tf.constant(features[:count]))
@@ -146,7 +178,9 @@ def test_dropout_is_random_in_training_only(name: str) -> None:
     np.testing.assert_array_equal(model(features), model(features))
     assert np.any(np.asarray(model(features, training=True)) != np.asarray(model(features, training=True)))
     plain = build(name)
-    np.testing.assert_array_equal(plain(features, training=True), plain(features))
+    # Batch normalization is another function in training.
+    inference = plain(features, training=name == "mobilenet")
+    np.testing.assert_array_equal(plain(features, training=True), inference)
 
 
 @pytest.mark.parametrize("name", models.REGISTRY)
@@ -162,7 +196,7 @@ def test_logits_are_float32_in_mixed_precision(name: str) -> None:
 @pytest.mark.parametrize("name", models.REGISTRY)
 def test_batch_statistics_are_those_of_all_replicas(name: str) -> None:
     norms = [layer for layer in build(name).layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert bool(norms) == (name == "resnet")
+    assert bool(norms) == (name in ("mobilenet", "resnet"))
     assert all(norm.synchronized for norm in norms)
 
 
@@ -179,6 +213,21 @@ def test_batch_statistics_are_those_of_all_replicas(name: str) -> None:
         ("lstm", (28, 28, 1), 10, {}, 4 * (28 * 64 + 64 * 64 + 64) + 64 * 10 + 10),
         ("lstm", (50, 3), 2, {"hidden_units": (8, 4)}, 4 * (3 * 8 + 64 + 8) + 4 * (8 * 4 + 16 + 4) + 4 * 2 + 2),
         ("gru", (32, 32, 3), 10, {}, 3 * (96 * 64 + 64 * 64 + 2 * 64) + 64 * 10 + 10),
+        ("lenet5", (28, 28, 1), 10, {}, 431_080),
+        ("lenet5", (28, 28), 10, {}, 431_080),
+        ("autoencoder", (28, 28), 784, {}, 784 * 196 + 196 + 196 * 784 + 784),
+        ("autoencoder", (6,), 6, {"hidden_units": (4, 2)}, 6 * 4 + 4 + 4 * 2 + 2 + 2 * 4 + 4 + 4 * 6 + 6),
+        ("textcnn", models.Tokens(20, 1000), 6, KIM, 300_000 + 100 * (12 * 300 + 3) + 300 * 6 + 6),
+        ("mlp", models.Tokens(20, 1000), 2, {"hidden_units": (8,)}, 128 * 1000 + 128 * 8 + 8 + 8 * 2 + 2),
+        ("gru", models.Tokens(20, 50), 2, {"embedding_dim": 5}, 50 * 5 + 3 * 64 * (5 + 64 + 2) + 64 * 2 + 2),
+        # Two numbers per norm channel; a block is 9 weights for each channel, then a matrix.
+        (
+            "mobilenet",
+            (32, 32, 3),
+            10,
+            {"filters": (8, 16, 32)},
+            9 * 3 * 8 + 9 * 8 + 8 * 16 + 9 * 16 + 16 * 32 + 2 * (8 + 8 + 16 + 16 + 32) + 330,
+        ),
         # conv 9 * 3 * 16; stages of 6, 1 + 5 and 1 + 5 convolutions and two shortcuts; two numbers per norm channel.
         (
             "resnet",
@@ -216,6 +265,69 @@ def test_paths_that_patterns_are_written_against() -> None:
     assert transformer["patch_embedding/kernel"] == (2, 2, 1, 64)
     assert transformer["block_2_attention/query/kernel"] == (64, 4, 16)
     assert transformer["block_1_mlp_1/kernel"] == (64, 256)
+
+
+def test_paths_of_the_newer_models() -> None:
+    autoencoder = shapes(build("autoencoder", (6,), 6, hidden_units=(4, 2)))
+    assert [path for path in autoencoder if path.endswith("kernel")] == [
+        f"{name}/kernel" for name in ("encoder_1", "encoder_2", "decoder_1", "output")
+    ]
+    assert shapes(build("lenet5", (28, 28, 1)))["conv_2/kernel"] == (5, 5, 20, 50)
+    mobilenet = shapes(build("mobilenet"))
+    assert mobilenet["block_1_depthwise/kernel"] == (3, 3, 4, 1)
+    assert mobilenet["block_2_pointwise/kernel"] == (1, 1, 8, 8)
+    textcnn = shapes(build("textcnn", TEXT))
+    assert textcnn["embedding/embeddings"] == (50, 128)
+    assert textcnn["conv_3/kernel"] == (5, 128, 6)
+    assert shapes(build("transformer", TEXT))["patch_embedding/kernel"] == (128, 64)
+
+
+def test_lenet5_is_that_of_caffe() -> None:
+    kinds = ["Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
+    layers = build("lenet5", (28, 28, 1)).layers[1:]
+    assert [type(layer).__name__ for layer in layers] == kinds
+    linear, relu = keras.activations.linear, keras.activations.relu
+    activations = [layer.activation for layer in layers if hasattr(layer, "activation")]
+    assert activations == [linear, linear, relu, linear]
+
+
+def test_mobilenet_halves_small_images_twice() -> None:
+    model = build("mobilenet", (28, 28, 1), filters=(32, 64, 128, 128, 256, 256))
+    sides = [model.get_layer(f"block_{i}_depthwise").output.shape[1] for i in range(1, 6)]
+    assert sides == [28, 14, 14, 7, 7]
+    narrow = shapes(build("mobilenet", filters=(3, 10), width_multiplier=0.25))
+    assert narrow["conv/kernel"][-1] == 1
+    assert narrow["block_1_pointwise/kernel"][-1] == 2
+
+
+@pytest.mark.parametrize("name", fast(["gru", "lstm"], "lstm"))
+def test_recurrent_networks_pass_over_padding(name: str) -> None:
+    model = build(name, TEXT)
+    ids = texts(5)
+    longer = np.concatenate([ids, np.zeros((5, 3), np.int32)], axis=1)
+    other = build(name, models.Tokens(10, 50))
+    np.testing.assert_allclose(other(longer), model(ids), atol=1e-6)
+
+
+def test_the_words_of_a_text_have_an_order_in_the_transformer_and_none_in_the_mlp() -> None:
+    ids = np.arange(1, 8, dtype=np.int32)[np.newaxis]
+    mlp, transformer = build("mlp", TEXT), build("transformer", TEXT)
+    np.testing.assert_allclose(mlp(ids), mlp(ids[:, ::-1]), atol=1e-6)
+    assert np.abs(transformer(ids) - transformer(ids[:, ::-1])).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", fast(OF_TEXT, "gru"))
+def test_a_model_of_text_saved_and_loaded_is_the_same(name: str, tmp_path: Any) -> None:
+    model = build(name, TEXT)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(texts(4)), model(texts(4)))
+
+
+def test_a_sequence_of_numbers_is_read_like_a_text() -> None:
+    image = images(2, (5, 4, 3))
+    model, other = build("textcnn", (5, 4, 3)), build("textcnn", (5, 12))
+    np.testing.assert_array_equal(model(image), other(image.reshape(2, 5, 12)))
 
 
 def test_one_convolution_is_the_textbook_network() -> None:
@@ -284,11 +396,23 @@ def test_patch_size_fits_the_image(side: int, patch: int) -> None:
         ("transformer", (8, 8, 1), {"num_heads": 0}, "num_heads=0 must be a positive integer"),
         ("transformer", (8, 8, 1), {"depth": -1}, "depth=-1 must be a positive integer"),
         ("transformer", (30,), {}, "`transformer` takes images"),
+        ("lenet5", (8, 8, 1), {"filters": (4, 4, 4)}, "can be halved 2 times"),
+        ("lenet5", (30,), {}, "`lenet5` takes images"),
+        ("mobilenet", (8, 8, 1), {"width_multiplier": 0}, "width_multiplier=0 must be a positive number"),
+        ("mobilenet", (8, 8, 1), {"width_multiplier": float("inf")}, "width_multiplier=inf must be"),
+        ("mobilenet", (8, 8, 1), {"filters": ()}, "at least 1 layer"),
+        ("mobilenet", (30,), {}, "`mobilenet` takes images"),
+        ("autoencoder", (8, 8), {"hidden_units": ()}, "at least 1 layer"),
+        ("textcnn", (30,), {}, "`textcnn` takes sequences"),
+        ("textcnn", TEXT, {"filters": (3,)}, r"filters=\(3,\) and kernel_sizes=\(3, 4, 5\) must be equally many"),
+        ("textcnn", TEXT, {"kernel_sizes": (0,)}, "must be a list of positive integers"),
+        ("textcnn", TEXT, {"embedding_dim": 0}, "embedding_dim=0 must be a positive integer"),
+        ("mlp", (8, 8), {"embedding_dim": 5}, r"embedding_dim=5 is for text, .*shape \(8, 8\) are numbers"),
+        ("transformer", TEXT, {"patch_size": 1}, "patch_size=1 is for images"),
+        *((name, TEXT, {}, f"`{name}` takes .*, not text") for name in models.REGISTRY if name not in OF_TEXT),
     ],
 )
-def test_bad_options_and_shapes_are_named(
-    name: str, shape: tuple[int, ...], options: dict[str, Any], message: str
-) -> None:
+def test_bad_options_and_shapes_are_named(name: str, shape: Shape, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         models.REGISTRY[name](shape, 10, **options)
 
@@ -297,3 +421,9 @@ def test_bad_options_and_shapes_are_named(
 def test_bad_number_of_outputs(num_outputs: Any) -> None:
     with pytest.raises(ValueError, match=r"num_outputs=.* must be a positive integer"):
         models.REGISTRY["mlp"]((8, 8), num_outputs)
+
+
+@pytest.mark.parametrize(("length", "size"), [(0, 5), (5, 0), (5.0, 5), (5, True), (10**7, 5)])
+def test_bad_sizes_of_texts(length: Any, size: Any) -> None:
+    with pytest.raises(ValueError, match=r"(length|vocabulary_size)=.* (must be a positive integer|is too much)"):
+        models.Tokens(length, size)

@@ -66,7 +66,7 @@ MORE_MISTAKES = {
     "no_constraint": (["--constraint="], ["--constraint is empty", "maxnorm"]),
     "bucket": (["--run_dir=gs://bucket/run"], ["--run_dir=gs://bucket/run", "an address"]),
     "control_character": (["--run_dir=a\n--overwrite"], ["--run_dir='a\\n--overwrite'", "control character"]),
-    "own_file": (["--dataset=my.csv"], ["my.csv", "cannot be read yet", "digits"]),
+    "own_file": (["--dataset=my.csv"], ["my.csv", "no file or folder", "check the path"]),
     "long_pattern": (["--constraint=mask", f"--mask_from={'n' * 300}"], ["mask_from=nnn", "File name too long"]),
     "stray_word": (["maxnorm"], ["maxnorm", "--name=value"]),
     "value_without_constraint": (["--max_value=2"], ["--max_value", "none", "maxnorm"]),

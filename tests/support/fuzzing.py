@@ -132,7 +132,14 @@ class Generator:
             right = [*PATHS, str(self._folder)]
         if right is None:
             placed = field is not None and (field.metadata.get("interval") or field.metadata.get("point"))
-            listed = kind in (list, tuple) or name in ("block", "boundaries", "filters", "hidden_units", "values")
+            listed = kind in (list, tuple) or name in (
+                "block",
+                "boundaries",
+                "filters",
+                "hidden_units",
+                "kernel_sizes",
+                "values",
+            )
             right = (
                 PLACES
                 if placed or name in ("schedule_begin", "schedule_end", "rule_begin", "rule_end")

@@ -28,12 +28,14 @@ class Arrays:
       seed: seed of the order.
       shuffle: whether an epoch has an order of its own, or that of the arrays.
       convert: applied to each tensor of the features of a batch.
+      augmentation: see `Source`.
 
     Raises:
       ValueError: the replicas cannot share a batch evenly.
     """
 
     indexed = True
+    waited = 0.0
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Arrays:
         seed: int = 0,
         shuffle: bool = True,
         convert: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        augmentation: Callable[[Any, tf.Tensor], Any] | None = None,
     ):
         leaves = tf.nest.flatten(data)
         self.num_examples: int = len(leaves[0])
@@ -52,6 +55,7 @@ class Arrays:
         self._arrays = strategy.experimental_distribute_values_from_function(lambda _: tuple(map(tf.constant, leaves)))
         self._structure = tf.nest.map_structure(lambda _: 0, data)
         self._convert = convert
+        self.augmentation = augmentation
         self._seed = seed
         self._shuffle = shuffle
         # Both follow from the step, so neither is saved: the first batch after a restart finds no epoch and shuffles.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from . import dataset
 from .arrays import Arrays
+from .image_files import ImageFiles
 from .source import Source
 from .stream import Stream
 
@@ -18,7 +22,13 @@ SHUFFLE_BUFFER = 10_000
 POSITION_LIMIT = 2**30
 
 
-def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distribute.Strategy) -> Source:
+def source(
+    split: dataset.Split,
+    batch_size: int,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    augmentation: Callable[[Any, tf.Tensor], Any] | None = None,
+) -> Source:
     """Makes the source of a split: memory if the split was loaded there, else its stream.
 
     Args:
@@ -26,11 +36,15 @@ def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distri
       batch_size: examples in a global batch; a multiple of the number of replicas.
       seed: seed of the shuffle.
       strategy: the strategy whose replicas share each batch.
+      augmentation: changes what is trained on, see `Source`.
     """
-    if split.features is not None and split.labels is not None:
+    if split.features is not None:
+        labels: tuple[np.ndarray, ...] = () if split.labels is None else (split.labels,)
+        # Class numbers are int32 and all else is float32, whatever the caller's arrays are.
+        labels = tuple(y if y.dtype == np.float32 else y.astype(np.int32) for y in labels)
         weights = () if split.weights is None else (split.weights.astype(np.float32),)
-        data = (split.features, split.labels.astype(np.int32), *weights)
-        return Arrays(data, batch_size, strategy, seed=seed, convert=dataset.to_float)
+        data = (split.features, *labels, *weights)
+        return Arrays(data, batch_size, strategy, seed=seed, convert=dataset.to_float, augmentation=augmentation)
 
     def shuffled() -> tf.data.Dataset:
         size = min(SHUFFLE_BUFFER, split.num_examples)
@@ -38,6 +52,19 @@ def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distri
         return examples.batch(batch_size, drop_remainder=True)
 
     examples = split.examples()
+    files = split.stream
+    if isinstance(files, ImageFiles):
+        make_from = functools.partial(files.batches, batch_size, seed)
+        return Stream(
+            make_from,
+            strategy,
+            evaluation=examples.batch(batch_size),
+            num_examples=split.num_examples,
+            steps_per_epoch=split.num_examples // batch_size,
+            convert=dataset.to_float,
+            make_from=make_from,
+            augmentation=augmentation,
+        )
     each = sum(math.prod(spec.shape) * spec.dtype.size for spec in tf.nest.flatten(examples.element_spec))
     return Stream(
         shuffled,
@@ -46,4 +73,5 @@ def source(split: dataset.Split, batch_size: int, seed: int, strategy: tf.distri
         num_examples=split.num_examples,
         convert=dataset.to_float,
         saved=min(SHUFFLE_BUFFER, split.num_examples) * each <= POSITION_LIMIT,
+        augmentation=augmentation,
     )

@@ -21,9 +21,12 @@ class Source(Protocol):
 
     Attributes:
       indexed: whether a batch follows from its step alone, so that it may be asked for early, and again.
+      augmentation: changes the features of a part of a batch before it is trained on, given them and the step; nothing
+        else sees its result. None: nothing does.
     """
 
     indexed: bool
+    augmentation: Callable[[Any, tf.Tensor], Any] | None
 
     @property
     def num_examples(self) -> int | None:
@@ -44,6 +47,10 @@ class Source(Protocol):
     @property
     def arrays(self) -> Any:
         """What `train_batch` and `take` read. Compiled functions get it as an argument, one copy for each replica."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which training waited for its batches; 0 where the examples are in memory."""
 
     def seek(self, step: int, dropped: int = 0, log: Callable[[str], None] = lambda text: None) -> None:
         """Makes the batch of this step the next one, after `dropped` more batches of the order were left out.

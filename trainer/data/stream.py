@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from .arrays import check_shared, convert_specs
 from .source import convert_features, part
+from .stopwatch import Stopwatch
 
 # Batches between two looks at the clock, and seconds between two lines about them.
 _READ_AT_ONCE = 100
@@ -32,6 +33,8 @@ class Stream:
       steps_per_epoch: how many batches are an epoch; None: as many as the data set has.
       convert: applied to each tensor of the features of a batch.
       saved: whether checkpoints hold the position, and with it the examples in a shuffle buffer.
+      make_from: makes the same batches from a given one on, in no time. Then nothing is saved and nothing read again.
+      augmentation: see `Source`.
 
     Raises:
       ValueError: the elements are no batches of tensors, or the replicas cannot share one evenly.
@@ -49,6 +52,8 @@ class Stream:
         steps_per_epoch: int | None = None,
         convert: Callable[[tf.Tensor], tf.Tensor] | None = None,
         saved: bool = True,
+        make_from: Callable[[int], tf.data.Dataset] | None = None,
+        augmentation: Callable[[Any, tf.Tensor], Any] | None = None,
     ):
         self._make = make
         batches = make()
@@ -58,11 +63,15 @@ class Stream:
         if self.batch_size is not None:
             check_shared(self.batch_size, strategy)
         self._convert = convert
+        self.augmentation = augmentation
         self._specs = specs
         self.steps_per_epoch = steps_per_epoch or _cardinality(batches)
         self._evaluation = batches if evaluation is None else evaluation
         self._iterator: Any = None
-        self._saved = saved
+        self._stopwatch = Stopwatch()
+        self._passed_over = 0.0
+        self._make_from = make_from
+        self._saved = saved and make_from is None
         # Serialised iterators: before the first batch, and where a checkpoint was made, after so many batches.
         self._start: tf.Tensor | None = None
         self._located: tuple[tf.Tensor, int] | None = None
@@ -77,9 +86,17 @@ class Stream:
         """The open data set, once `seek` opened it: compiled functions go on with the new one after another `seek`."""
         return () if self._iterator is None else self._iterator
 
+    @property
+    def waited(self) -> float:
+        """Seconds from when each batch was asked for until it came, but for those that `seek` passed over."""
+        return self._stopwatch.seconds - self._passed_over
+
     def seek(self, step: int, dropped: int = 0, log: Callable[[str], None] = lambda text: None) -> None:
         """Opens the data set at a step: where the checkpoint says, else by reading the batches before it again."""
         place, located = step + dropped, self._located
+        if self._make_from is not None:
+            self._iterator = self._iter(self._make_from(place))
+            return
         if located is not None and located[1] <= place:
             try:
                 self._iterator = self._opened(located[0])
@@ -128,7 +145,7 @@ class Stream:
 
     def _opened(self, state: tf.Tensor | None) -> Any:
         """A new iterator, as it was when it was serialised."""
-        iterator = iter(_endless(self._make()).prefetch(tf.data.AUTOTUNE))
+        iterator = self._iter(self._make())
         if self._start is None:
             # A data set that is opened again may have another order, if it shuffles: this is the first one.
             self._start = _serialized(iterator)
@@ -137,6 +154,9 @@ class Stream:
             with tf.device(resource.device):
                 tf.raw_ops.DeserializeIterator(resource_handle=resource, serialized=state)
         return iterator
+
+    def _iter(self, batches: tf.data.Dataset) -> Any:
+        return iter(self._stopwatch.timed(_endless(batches).prefetch(tf.data.AUTOTUNE)))
 
     def _read_past(self, count: int, log: Callable[[str], None]) -> None:
         """Reads so many batches, and says how far it is."""
@@ -149,6 +169,7 @@ class Stream:
             tf.while_loop(lambda i: i < number, one, [tf.constant(0)])
 
         compiled, done, told = tf.function(read, autograph=False), 0, time.monotonic()
+        waited = self.waited
         while done < count:
             number = min(count - done, _READ_AT_ONCE)
             try:
@@ -162,6 +183,7 @@ class Stream:
             if time.monotonic() - told > _TELL_EVERY:
                 told = time.monotonic()
                 log(f"read {done:,} of {count:,} batches")
+        self._passed_over += self.waited - waited
 
     def train_batch(self, arrays: Any, step: tf.Tensor) -> tuple[Any, ...]:
         """The next batch."""

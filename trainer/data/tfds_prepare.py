@@ -44,7 +44,8 @@ def builder(
     does no harm.
 
     Args:
-        name: `name`, `name/config`, `name:1.2.3` or `name/config:1.2.3`, in TFDS's spelling.
+        name: `name`, `name/config`, `name:1.2.3` or `name/config:1.2.3`, in TFDS's spelling, or the folder of a
+            prepared data set, which has a `dataset_info.json`.
         data_dir: folder of prepared data sets; None: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
         borrowed: where given, a data set that needs no network is prepared in a temporary folder, which goes with the
             stack, and not in `data_dir`.
@@ -58,6 +59,8 @@ def builder(
         ValueError: for what is no name, an unknown data set, version or configuration, or one that is neither prepared
             nor reachable; the latter within seconds and with the command that prepares it.
     """
+    if is_prepared(name):
+        return _of_folder(name, data_dir)
     match = NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
     if not match:
         raise ValueError(_no_name(name))
@@ -85,6 +88,31 @@ def builder(
     return found
 
 
+def is_prepared(name: str) -> bool:
+    """Whether a name is the folder of a prepared TFDS data set."""
+    try:
+        return (Path(name).expanduser() / "dataset_info.json").is_file()
+    except (OSError, RuntimeError, ValueError):  # Too long, somebody else's home, a NUL.
+        return False
+
+
+def _of_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None:
+        raise ValueError(f"data_dir={data_dir} holds data sets by name, but `{name}` is a folder itself; leave it out.")
+    folder = Path(user_files.local(name, "--dataset"))
+    foreign_code.refuse_code()
+    foreign_code.check_files(folder)
+    try:
+        found = tfds.builder_from_directory(folder)
+    except Exception as error:  # Whatever a damaged file makes TFDS raise.
+        reason = " ".join(str(error).split())
+        raise ValueError(f"Data set `{name}` cannot be opened: {reason}") from error
+    foreign_code.check_splits(found)
+    return found
+
+
 def keep(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
     """Prepares a data set that needs no network in `data_dir`, where it is not there: the next run starts sooner.
 
@@ -93,6 +121,8 @@ def keep(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
     """
     import tensorflow_datasets as tfds
 
+    if not NAME.fullmatch(name) or is_prepared(name):
+        return
     base = re.split("[/:]", name)[0]
     folder = Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
     if base in datasets.REGISTRY and not any((folder / base).glob("*/dataset_info.json")):
@@ -107,8 +137,9 @@ def _no_name(name: str) -> str:
 
 
 def _no_file(name: str) -> str:
-    file = re.search(r"\.[A-Za-z]\w{0,7}$", name) or os.path.exists(name)
-    return f" Files of your own cannot be read yet; {WITHOUT_NETWORK} and all of TFDS can." if file else ""
+    if os.path.lexists(name):
+        return " Of your own files, .npz, .csv, .tsv and .parquet are read, and folders of images or texts by class."
+    return " There is no such file either." if re.search(r"\.[A-Za-z]\w{0,7}$", name) else ""
 
 
 def _check_writable(name: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .standardizer import Standardizer
+from .task import Task
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,16 +30,20 @@ class Reader:
         builder: a prepared `tfds.core.DatasetBuilder`.
         shape: shape of one example.
         dtype: type of the features as the data set stores them.
-        num_classes: labels are 0 .. num_classes - 1.
+        num_classes: labels are 0 .. num_classes - 1; None: they are not numbers of classes.
         weighted: whether each example has a weight, which its loss is multiplied by.
+        label_shape: shape of one label, where it is no number of a class.
+        label_dtype: type of the labels, where they are no numbers of classes; object: text.
     """
 
     name: str
     builder: Any
     shape: tuple[int, ...]
     dtype: np.dtype
-    num_classes: int
+    num_classes: int | None
     weighted: bool = False
+    label_shape: tuple[int, ...] = ()
+    label_dtype: np.dtype = dataclasses.field(default_factory=lambda: np.dtype(np.int64))
 
     @property
     def tabular(self) -> bool:
@@ -118,14 +123,16 @@ class Reader:
 
         Returns:
             For each split, features [n, *shape], tabular ones as they are stored and others as training gets them,
-            labels [n] int32, and weights [n] float32 where the data set has them, else None.
+            labels [n] int32, or [n, *label_shape] as they are stored, and weights [n] float32 where the data set
+            has them, else None.
         """
         if not splits:
             return {}
         sizes = {split: self.num_examples(split) for split in splits}
         total = sum(sizes.values())
         features = np.empty((total, *self.shape), self.dtype if self.tabular else self.kept)
-        labels = np.empty(total, np.int64)
+        of_classes = self.num_classes is not None
+        labels = np.empty(total, np.int64) if of_classes else np.empty((total, *self.label_shape), self.label_dtype)
         weights = np.empty(total, np.float32) if self.weighted else None
         start = 0
         # One pipeline for all splits: building one takes longer than reading a small data set.
@@ -145,7 +152,7 @@ class Reader:
             if own is not None:
                 self._check_weights(split, own)
                 self._check_total(split, float(own.max()))
-            found[split] = features[part], labels[part].astype(np.int32), own
+            found[split] = features[part], labels[part].astype(np.int32) if of_classes else labels[part], own
             start += size
         return found
 
@@ -175,18 +182,31 @@ class Reader:
         start, seen, largest = 0, set[int](), 0.0
         undecoded = {feature: tfds.decode.SkipDecoding()}
         for labels, *weights in self._numpy(split, lambda _, *others: others, undecoded):
-            labels = labels.reshape(-1).astype(np.int64)
-            self._check_labels(split, labels, start)
-            seen.update(np.unique(labels).tolist())
+            if self.num_classes is not None:
+                labels = labels.reshape(-1).astype(np.int64)
+                self._check_labels(split, labels, start)
+                seen.update(np.unique(labels).tolist())
             if self.weighted:
                 self._check_weights(split, _narrow(weights[0]), start)
                 largest = max(largest, float(weights[0].max()))
             start += len(labels)
-            if promised <= self.num_classes and len(seen) > 1 and not (every_label or self.weighted):
+            known = self.num_classes is None or (promised <= self.num_classes and len(seen) > 1 and not every_label)
+            if known and not self.weighted:
                 break
         if self.weighted:
             self._check_total(split, largest)
         return seen
+
+    def labels(self, split: str) -> np.ndarray:
+        """Reads the labels of a split alone, [n, *label_shape], as they are stored."""
+        import tensorflow_datasets as tfds
+
+        undecoded = {self.builder.info.supervised_keys[0]: tfds.decode.SkipDecoding()}
+        return np.concatenate([labels for (labels,) in self._numpy(split, lambda _, label, *__: (label,), undecoded)])
+
+    def where(self, split: str) -> str:
+        """A split of this data set, for messages."""
+        return f"Data set `{self.name}`, split `{split}`"
 
     def _check_lengths(self, split: str) -> None:
         import tensorflow_datasets as tfds
@@ -220,25 +240,31 @@ class Reader:
 
         return Standardizer.of(checked())
 
-    def stream(self, split: str, standardizer: Standardizer | None) -> tf.data.Dataset:
+    def stream(self, split: str, standardizer: Standardizer | None, task: Task) -> tf.data.Dataset:
         """Returns the checked examples of a split that is too large for memory, in the order of the files."""
         import tensorflow as tf
 
-        where = f"Data set `{self.name}`, split `{split}`: "
+        where = f"{self.where(split)}: "
 
-        def checked(index: tf.Tensor, feature: tf.Tensor, label: tf.Tensor, *weight: tf.Tensor) -> tuple[Any, ...]:
-            feature, label = tf.reshape(feature, self.shape), tf.cast(tf.reshape(label, []), tf.int64)
-            weight = tuple(tf.cast(tf.reshape(value, []), tf.float32) for value in weight)
+        def number(index: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+            if self.num_classes is None:
+                return task.encode_tensor(label, self.where(split))
+            label = tf.cast(tf.reshape(label, []), tf.int64)
             inside = (label >= 0) & (label < self.num_classes)
             words = f"{where}label {{}} of example {{}} is outside the classes 0..{self.num_classes - 1}"
             tf.debugging.Assert(inside, [tf.strings.format(words, (label, index))])
+            return tf.cast(label, tf.int32)
+
+        def checked(index: tf.Tensor, feature: tf.Tensor, label: tf.Tensor, *weight: tf.Tensor) -> tuple[Any, ...]:
+            feature, label = tf.reshape(feature, self.shape), number(index, label)
+            weight = tuple(tf.cast(tf.reshape(value, []), tf.float32) for value in weight)
             if self.kept == np.float32:
                 finite = tf.reduce_all(tf.math.is_finite(tf.cast(feature, tf.float32)))
                 words = f"{where}example {{}} has a feature that is not finite"
                 tf.debugging.Assert(finite, [tf.strings.format(words, index)])
             if standardizer:
                 feature = standardizer(tf.cast(feature, tf.float64))
-            return tf.cast(self._scaled(feature), self.kept), tf.cast(label, tf.int32), *weight
+            return tf.cast(self._scaled(feature), self.kept), label, *weight
 
         pairs = self.builder.as_dataset(split, as_supervised=True, read_config=_read_config(autotune=True))
         return pairs.enumerate().map(lambda index, example: checked(index, *example), tf.data.AUTOTUNE)
@@ -246,7 +272,11 @@ class Reader:
     def _batches(self, split: str) -> Iterator[tuple[np.ndarray, ...]]:
         for features, labels, *weights in self._numpy(split, lambda *example: example):
             narrow = (_narrow(weight) for weight in weights)
-            yield features.reshape(-1, *self.shape), labels.reshape(-1).astype(np.int64), *narrow
+            if self.num_classes is None:
+                labels = labels.reshape(-1, *self.label_shape)
+            else:
+                labels = labels.reshape(-1).astype(np.int64)
+            yield features.reshape(-1, *self.shape), labels, *narrow
 
     def _numpy(self, split: str, taken: Callable[..., Any], decoders: Any = None) -> Iterator[tuple[np.ndarray, ...]]:
         import tensorflow as tf
@@ -268,6 +298,7 @@ class Reader:
         return f"Data set `{self.name}` in {self.builder.data_dir} is damaged; remove that folder and start again"
 
     def _check_labels(self, split: str, labels: np.ndarray, start: int) -> None:
+        assert self.num_classes is not None
         where = f"Data set `{self.name}`, split `{split}`: "
         outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
         if outside.size:
@@ -300,7 +331,8 @@ class Reader:
             )
 
     def _check(self, split: str, features: np.ndarray, labels: np.ndarray, start: int = 0) -> None:
-        self._check_labels(split, labels, start)
+        if self.num_classes is not None:
+            self._check_labels(split, labels, start)
         where = f"Data set `{self.name}`, split `{split}`: "
         if features.dtype.kind == "f":
             bad = np.flatnonzero(~np.isfinite(features).reshape(len(features), -1).all(axis=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import inspect
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -178,6 +179,7 @@ class Compiled(Objective):
       model: a compiled model, made in the scope of the strategy.
       strategy: where the replicas live.
       spec: the specs of a global batch, see `Source.spec`.
+      reconstructs: whether the labels are the features, as rows of numbers, whatever labels a batch has.
 
     Raises:
       ValueError: the model was not compiled, has a training step of its own, or does not fit the batches.
@@ -185,7 +187,9 @@ class Compiled(Objective):
 
     num_sums = 2
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, spec: tuple[Any, ...]):
+    def __init__(
+        self, model: keras.Model, strategy: tf.distribute.Strategy, spec: tuple[Any, ...], reconstructs: bool = False
+    ):
         if not model.compiled:
             raise ValueError("The model has no loss; call `compile(loss=...)` first.")
         for name in ("train_step", "test_step"):
@@ -195,6 +199,7 @@ class Compiled(Objective):
                     "and `compute_metrics` instead, or `call`."
                 )
         self.model = model
+        self._reconstructs = reconstructs
         self._num_replicas = strategy.num_replicas_in_sync
         self._takes_training = _has_training(model.call)
         self._loss_takes_training = _has_training(model.compute_loss)
@@ -208,7 +213,7 @@ class Compiled(Objective):
 
     def loss(self, batch: tuple[Any, ...]) -> tuple[tf.Tensor, Any]:
         """What `model.compute_loss` returns."""
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, weights = self._unpacked(batch)
         outputs = self._outputs(x, training=True)
         loss = self._compute_loss(x, y, outputs, weights, training=True)
         return loss, (outputs, loss)
@@ -230,7 +235,7 @@ class Compiled(Objective):
     def evaluate(self, batch: tuple[Any, ...], first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """The loss times the number of examples, and that number."""
         del first, count
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, weights = self._unpacked(batch)
         if tf.nest.flatten(x)[0].shape[0] == 0:
             # Another replica has all of the batch. A mean over no examples would be NaN.
             return tf.zeros([self.num_sums])
@@ -242,6 +247,11 @@ class Compiled(Objective):
         del source
         return self._results(sums)
 
+    def _unpacked(self, batch: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """Features, labels and weights."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        return x, tf.reshape(x, [-1, math.prod(x.shape[1:])]) if self._reconstructs else y, weights
+
     def _outputs(self, x: Any, training: bool) -> Any:
         return self.model(x, training=training) if self._takes_training else self.model(x)
 
@@ -250,7 +260,7 @@ class Compiled(Objective):
         return self.model.compute_loss(x, y, outputs, weights, **known)
 
     def _measure(self, batch: tuple[Any, ...], outputs: Any, loss: tf.Tensor) -> tf.Tensor:
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, weights = self._unpacked(batch)
         self.model.compute_metrics(x, y, outputs, sample_weight=weights)
         count = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
         # As Keras reports it: the replicas' losses are shares of the mean.
@@ -270,7 +280,7 @@ class Compiled(Objective):
     def _build(self, spec: tuple[Any, ...]) -> None:
         """Makes the variables of metrics, on a batch of zeros that leaves no trace, and finds what does not fit."""
         batch = tf.nest.map_structure(lambda one: tf.zeros([size or 1 for size in one.shape], one.dtype), spec)
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, weights = self._unpacked(batch)
         given = f"x of {_described(spec[0])}" + (f" and y of {_described(spec[1])}" if len(spec) > 1 else "")
         doing = f"The model cannot be called on {given}"
         try:

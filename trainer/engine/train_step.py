@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +53,10 @@ class Steps:
         which have faster ways without it.
       max_nonfinite: a chunk ends after this many steps in a row without a finite loss and gradient. Such a step leaves
         weights and optimizer as they are.
+
+    Attributes:
+      jit: as above.
+      seconds: how long all chunks took.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Steps:
             *objective.metrics,
         ]
         self.jit = jit
+        self.seconds = 0.0
         self._halted = tf.Variable(False, trainable=False)
         self._jitted: dict[int, Any] = {}
         # Control flow is written out, because AutoGraph doubles the time of a trace.
@@ -124,7 +130,10 @@ class Steps:
         """
         # Pass tensors, because TensorFlow traces again for each new Python number.
         arguments = tf.constant(num_steps, tf.int64), tf.constant(totals, tf.float64), tf.constant(nonfinite, tf.int64)
-        return self._chunks[self.jit](*arguments, tf.constant(measure), self._train_source.arrays)
+        begun = time.monotonic()
+        chunk = self._chunks[self.jit](*arguments, tf.constant(measure), self._train_source.arrays)
+        self.seconds += time.monotonic() - begun
+        return chunk
 
     @property
     def step(self) -> int:
@@ -212,9 +221,18 @@ class Steps:
     def _fetch(self, arrays: Any, step: tf.Tensor) -> tuple[Any, ...]:
         """Every replica's part of the batch of a step, in the order of the replicas."""
         batch = self._train_source.train_batch(arrays, step)
-        taken = self._strategy.run(self._train_source.take, args=(arrays, batch))
+        if self._train_source.augmentation is None:
+            taken = self._strategy.run(self._train_source.take, args=(arrays, batch))
+        else:
+            taken = self._strategy.run(self._augmented, args=(arrays, batch, step))
         parts = zip(*map(self._strategy.experimental_local_results, tf.nest.flatten(taken)), strict=True)
         return tuple(tf.nest.pack_sequence_as(taken, part) for part in parts)
+
+    def _augmented(self, arrays: Any, batch: Any, step: tf.Tensor) -> tuple[Any, ...]:
+        """The calling replica's part of a batch, changed at random."""
+        features, *others = self._train_source.take(arrays, batch)
+        assert self._train_source.augmentation is not None
+        return self._train_source.augmentation(features, step), *others
 
     def _train_replica(self, batches: Sequence[Any], measure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch = batches[replica_number()]

@@ -13,7 +13,7 @@ from .certificate import broken
 
 
 def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
-    """Accuracy on the test split, zeros, verdict, and the command that opens TensorBoard.
+    """Accuracy, or what the task measures, on the test split, zeros, verdict, and the command that opens TensorBoard.
 
     Args:
       certificate: the content of `certificate.json`.
@@ -24,7 +24,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     """
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     name = best["monitor"]
-    of_best = f"{best['test'][name]:.4f}" if best["test"] else "not known"
+    of_best = _numbers(best["test"], name) if best["test"] else f"{name} not known"
     if not certificate["feasible"]:
         held = f"NOT FEASIBLE: {broken(certificate)}"
     elif any(entry["feasible"] for entry in certificate["variables"]):
@@ -38,17 +38,32 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
     if model is not None:
         why = ": those of the best checkpoint break a rule of the end" if model["weights"] == "last" else ""
         kept = [f"{directory / model['file']} holds the {model['weights']} weights, of step {model['step']:,}{why}"]
-    chosen = f"best checkpoint, step {best['step']:,}: validation {name} {best[name]:.4f}"
+    chosen = f"best checkpoint, step {best['step']:,}: validation {_number(name, best[name])}"
+    waited = certificate.get("waiting_share")
+    waiting = [] if waited is None else [f"training waited for data {waited:.1%} of the time"]
     return "\n".join(
         [
             f"step {step:,}: {held}{zeros}",
-            f"the last weights: test {name} {evaluation[name]:.4f}",
-            f"{chosen}, test {name} {of_best}",
+            f"the last weights: test {_numbers(evaluation, name)}",
+            f"{chosen}, test {of_best}",
+            *waiting,
             *kept,
             f"{directory / run_directory.CERTIFICATE} says more, and TensorBoard shows the run: "
             f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
         ]
     )
+
+
+def _numbers(results: dict[str, float | None], first: str) -> str:
+    """The number that decides, and the others; a loss says little beside an accuracy."""
+    names = [first, *(name for name in results if name not in (first, "loss"))]
+    if first not in ("accuracy", "loss"):
+        names.append("loss")
+    return ", ".join(_number(name, results[name]) for name in names)
+
+
+def _number(name: str, value: float | None) -> str:
+    return f"{name} not finite" if value is None else f"{name} {value:.4f}"
 
 
 def _tensorboard() -> str:

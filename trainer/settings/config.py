@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..packages import constraints
-from . import naming, rules, splits, user_files
+from . import class_weight, naming, rules, splits, user_files
 from .rule import Rule
 from .run import RunSettings, setting
 
+TASKS = ("classification", "multilabel", "regression", "reconstruction")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 
 DEFAULT_EPOCHS = 20
@@ -29,9 +30,16 @@ class Config(RunSettings):
       ValueError: a value is out of its range; the message names the flag, the value and what was expected.
     """
 
-    model: str = setting("mlp", "Network to train.")
+    model: str = setting("mlp", "Network to train, or the path of a .keras file.")
     model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    dataset: str = setting("digits", "digits, breast_cancer, synthetic, or any TensorFlow Datasets name.")
+    init_from: str | None = setting(
+        None, "Weights to begin with: a run directory, a .keras file or a .weights.h5 file.", later=True
+    )
+    dataset: str = setting(
+        "digits",
+        "digits, breast_cancer, synthetic, any TensorFlow Datasets name, or a path: .npz, .csv, .tsv, .parquet, a "
+        "folder of images or texts by class, or the folder of a prepared TensorFlow Datasets set.",
+    )
     data_dir: str | None = setting(None, "Folder of prepared data sets (default: TensorFlow Datasets' own).")
     train_split: str = setting("train", "Examples to train on; slices such as train[:80%] work.")
     validation_split: str = setting(
@@ -40,11 +48,47 @@ class Config(RunSettings):
         "trained on, or a split or slice of its own, such as train[80%:].",
     )
     test_split: str | None = setting(
-        None, "Examples that the finished run is judged on, once (default: test, or else the validation split)."
+        None,
+        "Examples that the finished run is judged on, once (default: test, or else the validation split; of a file "
+        "without a test part a share of the training split, 0.2).",
     )
     input_shape: tuple[int, ...] | None = setting(None, "Shape of one synthetic example, such as 28,28,1.", minimum=1)
     num_classes: int | None = setting(None, "Number of classes (default: what the data set says).", minimum=2)
     num_examples: int | None = setting(None, "Number of synthetic training examples.", minimum=1)
+    label: tuple[str, ...] = setting((), "Column of a table to predict, or several with commas.", later=True)
+    text: str | None = setting(None, "Column of a table that holds text, the only input then.", later=True)
+    weight: str | None = setting(None, "Column of a table that weighs examples.", later=True)
+    drop: tuple[str, ...] = setting((), "Columns of a table to leave out.", later=True)
+    image_size: tuple[int, ...] | None = setting(
+        None, "Height and width to resize the images of a folder to, such as 32,32.", minimum=1, later=True
+    )
+    skip_damaged: bool = setting(False, "Leave out images of a folder that cannot be decoded.", later=True)
+    vocabulary_size: int | None = setting(
+        None, "Most words that the vocabulary of texts keeps (default: 20000).", minimum=3, maximum=10**6, later=True
+    )
+    text_length: int | None = setting(
+        None,
+        "Words of a text that are kept (default: decided by the training texts).",
+        minimum=1,
+        maximum=10**6,
+        later=True,
+    )
+    augment: tuple[str, ...] = setting(
+        (), "How training images change at random: flip, crop, rotate, zoom, brightness, contrast.", later=True
+    )
+    task: str | None = setting(
+        None, "What is learnt from the labels (default: decided by them).", choices=TASKS, later=True
+    )
+    loss: str | None = setting(None, "Name of a Keras loss, such as huber (default: that of the task).", later=True)
+    metrics: tuple[str, ...] = setting(
+        (), "Names of Keras metrics, such as auc,precision (default: those of the task).", later=True
+    )
+    class_weight: str | None = setting(
+        None, "What the loss of a class's examples is multiplied by: balanced, or 0:1,1:5.", later=True
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of a label that goes to the other classes.", minimum=0, below=1, later=True
+    )
     rules: tuple[Rule, ...] = dataclasses.field(default_factory=lambda: (Rule(constraints.Unconstrained()),))
     optimizer: str = setting("adam", "Optimizer.", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "Learning rate; the peak one where it has a schedule.", above=0)
@@ -63,6 +107,15 @@ class Config(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         splits.share(self.validation_split)
+        if self.test_split is not None:
+            splits.share(self.test_split, "--test_split")
+        if self.image_size is not None and len(self.image_size) != 2:
+            size = ",".join(map(str, self.image_size))
+            raise ValueError(f"--image_size={size} is no height and width; write two numbers, such as 32,32.")
+        if self.class_weight is not None:
+            class_weight.parsed(self.class_weight)
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", user_files.local(self.init_from, "--init_from"))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", user_files.local(self.data_dir, "--data_dir"))
         if self.epochs is not None and self.train_steps is not None:

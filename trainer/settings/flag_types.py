@@ -53,6 +53,16 @@ class Numbers(flags.ListParser):
             raise ValueError("is not a list of numbers such as 4,2,1") from None
 
 
+class Words(flags.ListParser):
+    """Texts with commas between, as a tuple."""
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        parts = tuple(super().parse(argument))
+        if not all(parts):
+            raise ValueError("has an empty part; write names with commas between")
+        return parts
+
+
 class Truth(flags.BooleanParser):
     """True or false."""
 

@@ -7,8 +7,10 @@ keyword options.
 from __future__ import annotations
 
 import collections.abc
+import csv
 import dataclasses
 import inspect
+import io
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -79,6 +81,8 @@ OTHER_FLAGS: dict[str, tuple[type, str]] = {
     VERBOSITY: (int, "What TensorFlow and TFDS say: 0 for information, 1 for debugging (default: warnings alone)."),
 }
 
+# What the name of a file with a Keras model ends in.
+SAVED_MODEL = ".keras"
 # A learning rate has no flags for the values of a piecewise schedule.
 _RATE_SCHEDULES = tuple(name for name in constraints.schedules.SCHEDULES if name != "piecewise")
 
@@ -180,23 +184,29 @@ def config(flag_values: flags.FlagValues) -> Config:
             raise ValueError(f"--{name}={user_files.shown(value)!r} begins or ends with a space; write it without.")
     names = [field.name for field in dataclasses.fields(Config) if "help" in field.metadata]
     values = {name: given[name] for name in names if name in given}
-    for name, choices in (("model", models.REGISTRY), ("learning_rate_schedule", _RATE_SCHEDULES)):
-        check_choice(f"--{name}={values[name]}", values[name], choices)
+    # A network in a file is looked at when it is opened.
+    if not values["model"].endswith(SAVED_MODEL):
+        check_choice(
+            f"--model={values['model']}", values["model"], models.REGISTRY, f", or the path of a {SAVED_MODEL} file"
+        )
+    rate = values["learning_rate_schedule"]
+    check_choice(f"--learning_rate_schedule={rate}", rate, _RATE_SCHEDULES)
     return Config(**values, model_options=_chosen_model_options(values["model"], given), rules=_rules(given))
 
 
 def as_flagfile(flag_values: flags.FlagValues, **overrides: Any) -> str:
     """The flags of this run, one a line, so that `--flagfile` makes the same run again."""
     lines = []
-    for name in sorted(_own_names()):
+    for name in _own_names():
         value = overrides.get(name, flag_values[name].value)
-        if value is None or name in ("overwrite", "dry_run"):
+        unset = value is None or (value == () and flag_values[name].default == ())
+        if unset or name in ("overwrite", "dry_run"):
             continue
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{name}")
         else:
             lines.append(f"--{name}={_written(value)}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(sorted(lines)) + "\n"
 
 
 def _rules(given: dict[str, Any]) -> tuple[Rule, ...]:
@@ -282,9 +292,11 @@ def _own_names() -> set[str]:
 
 
 def _element_type(hint: Any) -> type:
-    """`int | None` -> int, `tuple[int, ...]` -> tuple."""
+    """`int | None` -> int, `tuple[int, ...]` -> tuple, `tuple[str, ...]` -> a parser of texts."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         hint = next(argument for argument in typing.get_args(hint) if argument is not types.NoneType)
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is str:
+        return flag_types.Words
     return tuple if typing.get_origin(hint) in (tuple, list, collections.abc.Sequence) else hint
 
 
@@ -295,4 +307,9 @@ def _help(field: dataclasses.Field) -> str:
 
 
 def _written(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    """A value as a flag takes it; a text with a comma or a quotation mark is quoted, as in CSV."""
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(map(str, value))
+    return row.getvalue()

@@ -18,6 +18,7 @@ Trains a network whose weights obey exact constraints.
 
   PROGRAM --constraint=maxnorm --max_value=2
   PROGRAM --constraint=topk --sparsity=0.9 --schedule=polynomial --initial_value=0 --schedule_end=80%
+  PROGRAM --dataset=prices.csv --label=price --model=mlp --constraint=l1ball
   PROGRAM --rules=annealed --run_dir=runs/annealed
   PROGRAM --flagfile=runs/annealed/flags.txt     # continues that run
 
@@ -28,8 +29,10 @@ _ENDING = (
 
 _DATA = (
     *("dataset", "data_dir", "train_split", "validation_split", "test_split"),
-    *("input_shape", "num_classes", "num_examples"),
+    *("input_shape", "num_classes", "num_examples", "label", "text", "weight", "drop"),
+    *("image_size", "skip_damaged", "augment", "vocabulary_size", "text_length"),
 )
+_TASK = ("task", "loss", "metrics", "class_weight", "label_smoothing")
 _OPTIMIZER = (
     *("optimizer", "learning_rate", "learning_rate_schedule", "final_learning_rate", "warmup"),
     *("momentum", "weight_decay", "clip_norm"),
@@ -52,7 +55,8 @@ def groups(of_models: Iterable[str], of_rules: Iterable[str], of_schedules: Iter
     """
     return {
         "data": [*_DATA],
-        "model": ["model", *of_models],
+        "task": [*_TASK],
+        "model": ["model", *of_models, "init_from"],
         "rule": [*of_rules, "l1", "l2"],
         "schedule": [*of_schedules],
         "optimizer": [*_OPTIMIZER],
@@ -93,7 +97,7 @@ def page(asked: str, group: str, of_group: Mapping[str, Iterable[str]], flags: M
 
 def _line(name: str, text: str, default: Any, width: int) -> str:
     head = f"--[no]{name}" if isinstance(default, bool) else f"--{name}"
-    if default is not None and "(default" not in text:
+    if default not in (None, ()) and "(default" not in text:
         text = f"{text} (default: {str(default).lower() if isinstance(default, bool) else default})"
     return textwrap.fill(f"{head:<24}  {text}", width, **_indented(2, 28))
 

@@ -55,6 +55,11 @@ def changed(config: Config) -> list[str]:
     return parts
 
 
+def short(name: str) -> str:
+    """The name of a network or data set; of a path the name of its file."""
+    return pathlib.PurePath(name).name if name.startswith(("/", "~", ".")) else name
+
+
 def directory(config: Config) -> str:
     """A name for the run's directory: readable, of bounded length, and different whenever the identity is.
 
@@ -66,7 +71,7 @@ def directory(config: Config) -> str:
     else:
         rules = ["+".join(one.name.replace(",", "+") for one in config.rules[:3])]
     first, *others = [_UNSAFE.sub("_", part) for part in rules]
-    last = [_UNSAFE.sub("_", part)[: LONGEST // 4] for part in (config.model, config.dataset)]
+    last = [_UNSAFE.sub("_", part)[: LONGEST // 4] for part in (short(config.model), short(config.dataset))]
     name = first[: LONGEST // 4]
     room = LONGEST - sum(len(part) + 1 for part in last)
     for part in (*others, None, *(_UNSAFE.sub("_", text) for text in changed(config))):

@@ -25,7 +25,8 @@ def setting(default: Any, text: str, **limits: Any) -> Any:
       default: the value when the user says nothing; None means "decided at the start of the run".
       text: one line for `--help`.
       **limits: `above`, `minimum`, `below`, `maximum` (numbers), `choices` (a tuple), `point` or `interval` (the value
-        is a place in the run or a distance between repetitions, see `trainer.settings.timeline`).
+        is a place in the run or a distance between repetitions, see `trainer.settings.timeline`), `later` (runs were
+        recorded before there was this setting, so that it is part of a run only where it was set).
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
@@ -130,11 +131,14 @@ class RunSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that decide what a run computes."""
         own = {field.name: (field, getattr(self, field.name)) for field in dataclasses.fields(self)}
-        # What is no flag counts where it was set.
+        # What is no flag counts where it was set, and so does a flag that came later.
+        always = {
+            name for name, (field, _) in own.items() if "help" in field.metadata and "later" not in field.metadata
+        }
         return {
             name: value
             for name, (field, value) in own.items()
-            if name not in CIRCUMSTANCES and ("help" in field.metadata or value != field.default)
+            if name not in CIRCUMSTANCES and (name in always or value != field.default)
         }
 
 

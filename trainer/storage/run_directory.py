@@ -28,11 +28,14 @@ FLAGS = "flags.txt"
 HISTORY = "history.json"
 LOCK = ".lock"
 MODEL = "model.keras"
+PREPROCESSING = "preprocessing.keras"
 RUN = "run.json"
 SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, RUN, SAVED, *EVENTS})
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, PREPROCESSING, RUN, SAVED, *EVENTS})
 FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
+# What `run.json` calls the fingerprints of the files that a run reads.
+FILES = "files"
 # The settings that may be raised while a run goes on, and those that may then be written in another unit.
 LENGTH = ("epochs", "train_steps")
 PLACES = ("begin", "boundaries", "end", "warmup")
@@ -84,6 +87,8 @@ class RunDirectory:
         self._overwrite = overwrite
         self._dry_run = dry_run
         self._lock: int | None = None
+        # Not known before the files were read, which `check` does not wait for.
+        self._files: dict[str, str] | None = None
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -135,6 +140,7 @@ class RunDirectory:
                 f"--run_dir={self.path} holds this run already and --resume=never forbids to continue it; "
                 "choose another --run_dir, or add --overwrite to delete it."
             )
+        self._refuse_changed(record.get(FILES, {}))
         return True
 
     def open(self, flagfile: str | None, facts: dict[str, Any]) -> bool:
@@ -142,14 +148,16 @@ class RunDirectory:
 
         Args:
           flagfile: content of `flags.txt`; None: the run was not begun by flags.
-          facts: what `run.json` says beside the settings: versions, devices.
+          facts: what `run.json` says beside the settings: versions, devices, fingerprints of files.
 
         Returns:
           True when an earlier run is continued.
 
         Raises:
-          ValueError: the directory cannot be written, or another process is training in it.
+          ValueError: the directory cannot be written, another process is training in it, or a file that its run reads
+            has changed.
         """
+        self._files = facts.get(FILES, {})
         # Before anything is created, and again when no other process can change what is decided on.
         self.check()
         try:
@@ -261,6 +269,16 @@ class RunDirectory:
             raise ValueError(
                 f"{self.path / RUN} is damaged, so the run cannot be continued; add --overwrite to delete it."
             ) from None
+
+    def _refuse_changed(self, recorded: dict[str, str]) -> None:
+        """Refuses files whose content is another than when the run began."""
+        if self._files is None or self._files == recorded:
+            return
+        changed = [name for name in {**recorded, **self._files} if recorded.get(name) != self._files.get(name)]
+        raise ValueError(
+            f"--run_dir={self.path} holds a run that read another content of {', '.join(changed)}, which has changed "
+            "since; put the earlier content back, choose another --run_dir, or add --overwrite to delete the run."
+        )
 
     def _refuse_strange(self) -> None:
         """Refuses a link, which would lead out of the directory, and a pipe or the like in place of what a run made."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ..data import batches, tfds_prepare
+from ..data import batches, tfds_prepare, weighting
 from ..data import dataset as data
+from ..data import task as tasks
+from ..data.augment import Augmentation
+from ..data.examples import FileOptions
 from ..engine import course, optimizers
-from ..engine.objective import CrossEntropy
+from ..engine.objective import Compiled, CrossEntropy, Objective
 from ..packages import models
 from ..rules import matching
 from ..runtime import replicas
-from ..settings import differences, naming, splits
+from ..settings import class_weight, differences, naming, splits
 from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
 from .inputs import EVAL_BATCH
+from .model_file import Serving
 from .run import Run
 from .trainer import Trainer
 
@@ -39,32 +45,31 @@ def build(config: Config) -> Run:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = replicas.strategy(config.num_replicas)
-    dataset = data.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        train_split=config.train_split,
-        validation_split=config.validation_split,
-        test_split=config.test_split,
-        input_shape=config.input_shape,
-        num_classes=config.num_classes,
-        num_examples=config.num_examples,
-        seed=config.seed,
-        # Nothing stays of a command that is refused further down; `trainer.main` keeps the data of one that is not.
-        keep=False,
-        fetch=not config.dry_run,
-    )
+    dataset = _loaded(config)
     assert dataset.validation is not None
+    task = dataset.task
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
-    num_outputs = 1 if dataset.num_classes == 2 else dataset.num_classes
-    kind = "Binary" if num_outputs == 1 else "SparseCategorical"
     with strategy.scope():
+        model, from_logits = _model(config, dataset)
+        loss = task.loss(config.loss, label_smoothing=config.label_smoothing, from_logits=from_logits)
+        # The fused objective computes the plain cross-entropy of logits, and nothing else.
+        usual = config.loss is None and not config.metrics and not config.label_smoothing and from_logits
+        fused = usual and task.name == tasks.CLASSIFICATION
         trainer = Trainer(
-            lambda: models.REGISTRY[config.model](dataset.input_shape, num_outputs, **config.model_options),
+            model,
             config.rules,
             optimizer=optimizers.build(config, timeline),
-            loss=getattr(keras.losses, f"{kind}Crossentropy")(from_logits=True),
+            loss=loss,
+            metrics=None if fused else task.metrics(config.metrics, from_logits=from_logits),
             settings=config,
         )
+    eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
+    augmentation = _augmentation(config, dataset)
+    train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy, augmentation)
+    if fused:
+        objective: Objective = CrossEntropy(trainer.model, config.batch_size, strategy.num_replicas_in_sync)
+    else:
+        objective = Compiled(trainer.model, strategy, train_source.spec, task.name == tasks.RECONSTRUCTION)
 
     def courses(recorded: dict[str, Any], timeline: Timeline) -> dict[str, course.Course]:
         as_recorded = config.as_recorded(recorded)
@@ -75,13 +80,12 @@ def build(config: Config) -> Run:
             timeline.total_steps,
         )
 
-    eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     return trainer.prepare(
-        train_source=batches.source(dataset.train, config.batch_size, config.seed, strategy),
+        train_source=train_source,
         validation_source=batches.source(dataset.validation, eval_batch, config.seed, strategy),
         test_source=batches.source(dataset.test, eval_batch, config.seed, strategy),
         timeline=timeline,
-        objective=CrossEntropy(trainer.model, config.batch_size, strategy.num_replicas_in_sync),
+        objective=objective,
         regularizer=keras.regularizers.L1L2(config.l1, config.l2) if config.l1 or config.l2 else None,
         title=f"{config.model} on {config.dataset} under {' and '.join(sorted({rule.name for rule in config.rules}))}",
         identity=config.identity(),
@@ -89,8 +93,63 @@ def build(config: Config) -> Run:
         shown=_shown(config),
         splits=(parts := _splits(config, dataset)),
         data_line=_data_line(config, parts),
+        task_line=f"task: {task.described()}, {task.reason}" + (task.other and f"; {task.other}"),
+        task=task.recorded(),
+        files={config.dataset: dataset.fingerprint} if dataset.fingerprint else {},
+        serving=_serving(dataset, from_logits),
         warnings=dataset.warnings,
     )
+
+
+def _loaded(config: Config) -> data.Dataset:
+    """The data set, its training examples weighed by their class where that was asked for."""
+    dataset = data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        train_split=config.train_split,
+        validation_split=config.validation_split,
+        test_split=config.test_split,
+        input_shape=config.input_shape,
+        num_classes=config.num_classes,
+        num_examples=config.num_examples,
+        task=config.task,
+        loss=config.loss,
+        options=FileOptions(**{field.name: getattr(config, field.name) for field in dataclasses.fields(FileOptions)}),
+        seed=config.seed,
+        # Nothing stays of a command that is refused further down; `trainer.main` keeps the data of one that is not.
+        keep=False,
+        fetch=not config.dry_run,
+    )
+    if config.class_weight is None:
+        return dataset
+    return weighting.weighted(dataset, class_weight.parsed(config.class_weight))
+
+
+def _serving(dataset: data.Dataset, from_logits: bool) -> Serving:
+    """What stands around the network where raw examples go in and answers come out."""
+    task = dataset.task
+    activation = "linear"
+    if from_logits and task.name in (tasks.CLASSIFICATION, tasks.MULTILABEL):
+        activation = "softmax" if task.name == tasks.CLASSIFICATION and task.num_outputs > 1 else "sigmoid"
+    preprocessing = None if dataset.preprocessing is None else dataset.preprocessing.model
+    scaled = task.name == tasks.REGRESSION
+    return Serving(preprocessing, activation, task.deviation if scaled else (), task.mean if scaled else ())
+
+
+def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:
+    """What changes training images at random; None: nothing does."""
+    if not config.augment:
+        return None
+    if isinstance(dataset.input_shape, models.Tokens):
+        names = ",".join(config.augment)
+        raise ValueError(f"--augment={names} changes images, but `{config.dataset}` is text; leave it out.")
+    return Augmentation(config.augment, config.seed, dataset.input_shape)
+
+
+def _model(config: Config, dataset: data.Dataset) -> tuple[Callable[[], keras.Model], bool]:
+    """What makes the network, and whether its outputs are logits."""
+    outputs = dataset.task.num_outputs
+    return lambda: models.REGISTRY[config.model](dataset.input_shape, outputs, **config.model_options), True
 
 
 def directory_of(config: Config) -> RunDirectory:
@@ -129,19 +188,21 @@ def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
     assert dataset.validation is not None
     return {
         "train": {"split": config.train_split, "examples": dataset.train.num_examples},
-        "validation": {"split": config.validation_split, "examples": dataset.validation.num_examples},
+        "validation": {"split": dataset.validation_split, "examples": dataset.validation.num_examples},
         "test": {"split": dataset.test_split, "examples": dataset.test.num_examples},
     }
 
 
 def _data_line(config: Config, parts: dict[str, dict[str, Any]]) -> str:
-    train, validation, test = (parts[part] for part in ("train", "validation", "test"))
-    held_out = splits.share(validation["split"]) is not None
-    origin = "held out of it" if held_out else f"of {validation['split']}"
+    train = parts["train"]
+    validation, test = (
+        "held out of it" if splits.share(split, f"--{part}_split") is not None else f"of {split}"
+        for part, split in ((part, parts[part]["split"]) for part in ("validation", "test"))
+    )
     return (
         f"data {config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "
-        f"{validation['examples']:,} {origin} to choose the best checkpoint on, "
-        f"{test['examples']:,} of {test['split']} to report on, once, at the end"
+        f"{parts['validation']['examples']:,} {validation} to choose the best checkpoint on, "
+        f"{parts['test']['examples']:,} {test} to report on, once, at the end"
     )
 
 

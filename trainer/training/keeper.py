@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from ..data.stream import Stream
 from ..engine import course
 from ..reporting import run_card, tensorboard
 from ..reporting.console import print_line
-from ..storage import run_directory
+from ..storage import files, run_directory
 from ..storage.checkpoints import Checkpoints
 from .history import History
 from .run import Run
@@ -59,8 +61,11 @@ class Keeper:
             **dataclasses.asdict(run.timeline),
             "splits": run.splits,
             **run_card.facts(run.model, run.strategy.num_replicas_in_sync),
+            **({"task": run.task} if run.task else {}),
+            **({run_directory.FILES: run.files} if run.files else {}),
         }
         resumed = directory.open(flagfile, known)
+        self._keep_preprocessing(directory)
         self.checkpoints = Checkpoints(
             directory.checkpoints,
             run.model,
@@ -89,6 +94,16 @@ class Keeper:
             variables = run_card.variable_table(run.model, run.targets, run.step)
             self.summaries.begin(settings, run_card.card(run.title, settings, variables))
         return step
+
+    def _keep_preprocessing(self, directory: run_directory.RunDirectory) -> None:
+        """Writes what makes features of raw examples, so that new ones are treated alike."""
+        path = directory.path / run_directory.PREPROCESSING
+        if self._run.serving.preprocessing is None or path.exists():
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            made = pathlib.Path(folder) / run_directory.PREPROCESSING
+            self._run.serving.preprocessing.save(made)
+            files.write_atomically(path, made.read_bytes())
 
     def _lengthen(
         self,

@@ -32,6 +32,9 @@ class Run:
       shown: setting -> value, as a dashboard shows them.
       splits: the parts of the data, each with its number of `examples`.
       data_line: what each part of the data is for, in a sentence; empty where there is nothing to say.
+      task_line: what is learnt, and how that was found; empty where there is nothing to say.
+      task: what is learnt, as plain JSON values.
+      files: what the run reads -> a fingerprint of its content; another content is another run.
       warnings: what the user should know of the data, a sentence each.
       train_source: batches to learn from.
       courses: what a run of the recorded settings does at each step of a timeline, as far as its length decides it, see
@@ -58,6 +61,9 @@ class Run:
     courses: Callable[[dict[str, Any], Timeline], dict[str, Course]]
     splits: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     data_line: str = ""
+    task_line: str = ""
+    task: dict[str, Any] | None = None
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     serving: Serving = dataclasses.field(default_factory=Serving)
 

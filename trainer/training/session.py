@@ -28,6 +28,7 @@ from .callbacks import Callbacks
 from .keeper import Keeper
 from .model_file import ModelFile
 from .run import Run
+from .waiting import Waiting
 
 
 class Session:
@@ -63,6 +64,7 @@ class Session:
         self._start = run.step
         # Where the rate was last measured: a step and the time.
         self._speed_reference = 0, 0.0
+        self._waiting = Waiting(run.steps, run.train_source)
         self._reported_nonfinite = 0
         # Returns to the newest checkpoint since it was saved.
         self._rollbacks = 0
@@ -82,8 +84,9 @@ class Session:
         if self._directory is not None:
             where = f"continues at step {step:,}" if step is not None else "starts at step 0"
             self._print(f"run directory {self._directory.path}: {where} of {run.timeline.total_steps:,}")
-        if run.data_line:
-            self._print(run.data_line)
+        for line in (run.data_line, run.task_line):
+            if line:
+                self._print(line)
         for warning in run.warnings:
             print_line(f"warning: {warning}")
         if self._directory is not None and run.settings.save_model:
@@ -106,6 +109,7 @@ class Session:
         self._start = run.step
         run.train_source.seek(self._start, int(self._state.dropped.numpy()), print_line)
         self._speed_reference = self._start, time.monotonic()
+        self._waiting = Waiting(run.steps, run.train_source)
         evaluate = loop.Every(timeline.interval(settings.eval_every, "--eval_every"), self._evaluate)
         summarise = loop.Every(timeline.interval(settings.summary_every, "--summary_every"), self._summarise)
         actions = [summarise, evaluate]
@@ -182,6 +186,7 @@ class Session:
             **trained,
             "learning_rate": float(chunk.learning_rate),
             "steps_per_second": self._steps_per_second(step),
+            "waiting_share": self._waiting.lately(),
             # Anything but 1 means that the step is compiled again and again, which costs more than training.
             "traces": self._run.steps.num_traces["train"],
             "nonfinite": count,
@@ -385,6 +390,9 @@ class Session:
                 "identical": replicas.copies_equal(run.model.trainable_variables),
             },
         }
+        if not run.train_source.indexed:
+            directory = None if self._directory is None else self._directory.path
+            document["waiting_share"] = self._waiting.in_all(directory)
         if self._directory is None:
             return document
         self._summaries.end(step, document["feasible"])

@@ -58,21 +58,92 @@ def _examples(dataset: data.Dataset) -> Any:
     return dataset.train.examples().as_numpy_iterator()
 
 
+# What labels other than class numbers become: the feature, labels, options, the task, classes, and training's labels.
+OF_ANOTHER_KIND = {
+    "one-hot": (
+        *(tfds.features.Tensor(shape=(3,), dtype=np.int64), [[0, 1, 0], [1, 0, 0], [0, 0, 1]], {}),
+        *("classification", ("0", "1", "2"), [1, 0, 2]),
+    ),
+    "multi-hot": (
+        *(tfds.features.Tensor(shape=(2,), dtype=np.uint8), [[0, 1], [1, 1], [0, 0]], {}),
+        *("multilabel", ("0", "1"), [[0, 1], [1, 1], [0, 0]]),
+    ),
+    "fractions": (tfds.features.Scalar(np.float32), [0.5, 1.5, 2.5], {}, "regression", (), np.array([[-1], [0], [1]])),
+    "several": (
+        *(tfds.features.Tensor(shape=(2,), dtype=np.float64), [[0.0, 5.0], [1.0, 5.0], [2.0, 5.0]], {}),
+        *("regression", (), np.array([[-1, 0], [0, 0], [1, 0]])),
+    ),
+    "numbers of classes": (
+        *(tfds.features.Scalar(np.int64), [3, 4, 5], {"task": "regression"}, "regression", ()),
+        np.array([[-1], [0], [1]]),
+    ),
+    "text": (tfds.features.Text(), ["dog", "cat", "dog"], {}, "classification", ("cat", "dog"), [1, 0, 1]),
+}
+
+
+@every_limit
+@pytest.mark.parametrize("kind", fast(OF_ANOTHER_KIND, "one-hot", "fractions", "text"))
+def test_labels_of_another_kind_have_a_task_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, kind: str
+) -> None:
+    label, labels, options, task, classes, expected = OF_ANOTHER_KIND[kind]
+    prepared(tmp_path, label, labels)
+    monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
+    dataset = load(tmp_path, **options)
+    assert (dataset.task.name, dataset.task.classes) == (task, classes)
+    assert dataset.num_classes == len(classes) * (task == "classification")
+    for part in (dataset.train, dataset.test):
+        found = {int(row[0, 0]): number for row, number in part.examples().as_numpy_iterator()}
+        if task == "regression":
+            # The deviation of three numbers at equal distances is the distance times the root of 2/3.
+            expected = np.asarray(expected) if np.abs(expected).max() > 1 else np.asarray(expected) * np.sqrt(1.5)
+        np.testing.assert_allclose([found[i] for i in range(len(labels))], expected, rtol=1e-6)
+
+
+@every_limit
+def test_the_inputs_themselves_may_be_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    prepared(tmp_path, tfds.features.Scalar(np.int64), [-1, -1, -1])
+    monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
+    dataset = load(tmp_path, task="reconstruction")
+    assert (dataset.task.name, dataset.task.num_outputs, dataset.num_classes) == ("reconstruction", 4, 0)
+    assert dataset.train.labels is None
+    if limit:
+        np.testing.assert_array_equal(dataset.train.y, dataset.train.x.reshape(3, 4))
+
+
 REFUSED = {
-    "one-hot": (tfds.features.Tensor(shape=(3,), dtype=np.int64), [[0, 1, 0], [1, 0, 0]], "their argmax"),
-    "several": (tfds.features.Sequence(tfds.features.ClassLabel(num_classes=3)), [[0, 1], [2]], "data set of classes"),
-    "fractions": (tfds.features.Scalar(np.float32), [0.5, 1.0], "a class is a whole number"),
-    "whole floats": (tfds.features.Scalar(np.float32), [0.0, 1.0], "tfds.features.ClassLabel or whole numbers"),
-    "text": (tfds.features.Text(), ["cat", "dog"], r"tfds.features.ClassLabel\(names=...\)"),
+    "of different lengths": (
+        *(tfds.features.Sequence(tfds.features.ClassLabel(num_classes=3)), [[0, 1], [2]], {}),
+        "labels `label` that nothing can be learnt from, .*a row of zeros and ones",
+    ),
+    "a number of classes that are none": (
+        *(tfds.features.Scalar(np.float32), [0.5, 1.0], {"num_classes": 3}),
+        "--num_classes=3 means nothing to regression",
+    ),
+    "rows of no single 1": (
+        *(tfds.features.Tensor(shape=(2,), dtype=np.int64), [[1, 1], [0, 1]], {"task": "classification"}),
+        "--task=classification needs one class for each example",
+    ),
+    "not finite": (
+        tfds.features.Scalar(np.float32),
+        [0.5, np.nan],
+        {},
+        "label nan of training example . is not finite",
+    ),
+    "classes that are no numbers": (
+        *(tfds.features.ClassLabel(names=["a", "b"]), ["a", "b"], {"task": "multilabel"}),
+        "--task=multilabel needs rows of zeros and ones",
+    ),
+    "no task": (tfds.features.Scalar(np.float32), [0.5, 1.0], {"task": "regresion"}, "did you mean regression"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_class_number_is_refused_with_a_remedy(tmp_path: Path, kind: str) -> None:
-    label, labels, words = REFUSED[kind]
+def test_what_has_no_task_is_refused_with_a_remedy(tmp_path: Path, kind: str) -> None:
+    label, labels, options, words = REFUSED[kind]
     prepared(tmp_path, label, labels)
-    with pytest.raises(ValueError, match=rf"Data set `toy_rows` has labels `label` that are not integers, .*{words}"):
-        load(tmp_path, num_classes=3)
+    with pytest.raises(ValueError, match=words):
+        load(tmp_path, **options)
 
 
 def test_a_data_set_of_one_class_is_refused(tmp_path: Path) -> None:

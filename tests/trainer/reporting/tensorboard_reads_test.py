@@ -150,6 +150,7 @@ def bounds_of(variable: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("run", RUNS)
 def test_every_tag_is_there_and_no_other(board, run):
     expected = {"loss", "accuracy", "learning_rate", "steps_per_second", "traces", "nonfinite", "sparsity/total"}
+    expected |= {"waiting_share"}
     expected |= {"penalty"} if run == "nonneg_l1" else set()
     for variable in board.certificate(run)["variables"]:
         expected |= measures_of(variable) | set(bounds_of(variable).values())

@@ -102,7 +102,8 @@ def test_flags_are_made_of_what_is_declared_elsewhere():
 
 def test_nothing_given():
     assert config() == Config(
-        rules=(Rule(Unconstrained()),), model_options={"hidden_units": (300, 100), "dropout": 0.0}
+        rules=(Rule(Unconstrained()),),
+        model_options={"hidden_units": (300, 100), "dropout": 0.0, "embedding_dim": None},
     )
 
 
@@ -131,7 +132,7 @@ def test_each_kind_of_value():
 
 
 def test_a_model_has_its_own_defaults_and_its_own_options():
-    assert config("--model=lstm").model_options == {"hidden_units": (64,), "dropout": 0.0}
+    assert config("--model=lstm").model_options == {"hidden_units": (64,), "dropout": 0.0, "embedding_dim": None}
     assert config("--model=logistic").model_options == {}
     assert config("--model=resnet").model_options == {"depth": 20, "filters": (16, 32, 64)}
     assert config("--model=transformer", "--depth=1").model_options["depth"] == 1

@@ -30,12 +30,16 @@ from trainer.training.experiment import directory_of
 from trainer.training.session import Session
 
 TINY = {
+    "autoencoder": {"hidden_units": (4,)},
     "convnet": {"filters": (3,), "dropout": 0.2},
     "gru": {"hidden_units": (4,)},
+    "lenet5": {"filters": (3,), "hidden_units": (6,)},
     "logistic": {},
     "lstm": {"hidden_units": (4,)},
     "mlp": {"hidden_units": (6,), "dropout": 0.2},
+    "mobilenet": {"filters": (2, 3)},
     "resnet": {"depth": 8, "filters": (2, 2, 2)},
+    "textcnn": {"kernel_sizes": (3,), "filters": (4,)},
     "transformer": {"depth": 1, "width": 4, "num_heads": 2},
 }
 
@@ -116,7 +120,9 @@ def test_every_constraint(tmp_path, name):
     assert [step for step, _ in points["train/norm/output/kernel/max"]] == [5, 10]
     assert points["eval/test/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
     assert built.steps.num_traces == {"train": 1, "evaluate": 2}
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(run_directory.OWN)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        run_directory.OWN - {run_directory.PREPROCESSING}
+    )
 
 
 @pytest.mark.parametrize("name", fast(models.REGISTRY, "convnet", "gru", "logistic", "mlp"))
