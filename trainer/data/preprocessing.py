@@ -120,7 +120,7 @@ def load(folder: str | os.PathLike[str]) -> Preprocessing:
     (output,) = model.outputs
     sizes = [layer.vocabulary_size() for layer in model.layers if hasattr(layer, "vocabulary_size")]
     first = model.inputs[0]
-    if not isinstance(model, keras.Sequential) and isinstance(model.input, dict):
+    if isinstance(input_of(model), dict):
         return Preprocessing(TABLE, tuple(output.shape[1:]), model)
     if first.dtype == "string":
         return Preprocessing(TEXT, tuple(output.shape[1:]), model, max(sizes))
@@ -171,7 +171,15 @@ def as_inputs(model: keras.Model, features: Any) -> Any:
     Raises:
       ValueError: they are not like what the model was made for.
     """
-    return _columns(model, features) if isinstance(model.input, dict) else _array(model, features)
+    return _columns(model, features) if isinstance(input_of(model), dict) else _array(model, features)
+
+
+def input_of(model: keras.Model) -> Any:
+    """The symbolic input of a model: a tensor, or a structure of tensors."""
+    import keras
+
+    # A sequential model that was never called has no `input` of its own.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def _array(model: keras.Model, features: Any) -> np.ndarray:

@@ -65,7 +65,7 @@ def read(path: str, model: keras.Model, text_column: str | None = None) -> tuple
 
 
 def _wanted(model: keras.Model) -> str:
-    if isinstance(model.input, dict):
+    if isinstance(preprocessing.input_of(model), dict):
         return "columns"
     first = model.inputs[0]
     return {"string": "texts", "uint8": "images"}.get(first.dtype, "numbers")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..data import batches, tfds_prepare, weighting
+from ..data import batches, preprocessing, tfds_prepare, weighting
 from ..data import dataset as data
 from ..data import task as tasks
 from ..data.augment import Augmentation
@@ -131,9 +131,18 @@ def _serving(dataset: data.Dataset, from_logits: bool) -> Serving:
     activation = "linear"
     if from_logits and task.name in (tasks.CLASSIFICATION, tasks.MULTILABEL):
         activation = "softmax" if task.name == tasks.CLASSIFICATION and task.num_outputs > 1 else "sigmoid"
-    preprocessing = None if dataset.preprocessing is None else dataset.preprocessing.model
+    learnt = dataset.preprocessing
+    if learnt is None and dataset.standardizer is not None:
+        learnt = preprocessing.numbers(dataset.input_shape, dataset.standardizer)
+    elif learnt is None and _stored(dataset.train) == "uint8":
+        learnt = preprocessing.images(dataset.input_shape)
     scaled = task.name == tasks.REGRESSION
-    return Serving(preprocessing, activation, task.deviation if scaled else (), task.mean if scaled else ())
+    return Serving(learnt and learnt.model, activation, task.deviation if scaled else (), task.mean if scaled else ())
+
+
+def _stored(split: data.Split) -> str:
+    """The type that features are stored in."""
+    return split.features.dtype.name if split.features is not None else split.examples().element_spec[0].dtype.name
 
 
 def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:

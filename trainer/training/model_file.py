@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..data.preprocessing import input_of
 from ..storage import files, run_directory
 
 # While a run trains, the file is written after so many seconds at the earliest, and so many times what a write takes.
@@ -40,11 +41,9 @@ class Serving:
         scaled = bool(self.scale) or bool(self.offset)
         if self.preprocessing is None and self.activation == "linear" and not scaled:
             return network
-        inputs = network.inputs if self.preprocessing is None else self.preprocessing.inputs
         # A dictionary of columns has names, which a list would lose.
-        inputs = self.preprocessing.input if self.preprocessing is not None else inputs
-        features = network.input if self.preprocessing is None else self.preprocessing(inputs)
-        outputs = network(features)
+        inputs = input_of(network if self.preprocessing is None else self.preprocessing)
+        outputs = network(inputs if self.preprocessing is None else self.preprocessing(inputs))
         if self.activation != "linear":
             outputs = keras.layers.Activation(self.activation, dtype="float32", name="answer")(outputs)
         if scaled:
