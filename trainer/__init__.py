@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .settings.rule import Rule
     from .settings.run import RunSettings
     from .training.callback import Constrain
+    from .training.load_data import load_data
     from .training.targets import Targets, match
     from .training.trainer import Trainer
 
@@ -22,9 +23,10 @@ _HOMES = {
     "Targets": "training.targets",
     "Trainer": "training.trainer",
     "attach": "rules.attach",
+    "load_data": "training.load_data",
     "match": "training.targets",
 }
-__all__ = ["Constrain", "Rule", "RunSettings", "Targets", "Trainer", "attach", "match"]
+__all__ = ["Constrain", "Rule", "RunSettings", "Targets", "Trainer", "attach", "load_data", "match"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from ..engine.objective import Compiled, CrossEntropy, Objective
 from ..packages import models
 from ..rules import matching
 from ..runtime import replicas
-from ..settings import class_weight, differences, naming, splits
+from ..settings import class_weight, differences, naming
 from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
@@ -90,13 +90,7 @@ def build(config: Config) -> Run:
         identity=config.identity(),
         courses=courses,
         shown=_shown(config),
-        splits=(parts := _splits(config, dataset)),
-        data_line=_data_line(config, parts),
-        task_line=f"task: {task.described()}, {task.reason}" + (task.other and f"; {task.other}"),
-        task=task.recorded(),
-        files={config.dataset: dataset.fingerprint} if dataset.fingerprint else {},
-        preprocessing=None if dataset.preprocessing is None else dataset.preprocessing.model,
-        warnings=dataset.warnings,
+        **dataset.described(),
     )
 
 
@@ -170,28 +164,6 @@ def _shown(config: Config) -> dict[str, Any]:
     shown["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
     shown["(settings)"] = " ".join(naming.changed(config)) or "defaults"
     return shown
-
-
-def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
-    assert dataset.validation is not None
-    return {
-        "train": {"split": config.train_split, "examples": dataset.train.num_examples},
-        "validation": {"split": dataset.validation_split, "examples": dataset.validation.num_examples},
-        "test": {"split": dataset.test_split, "examples": dataset.test.num_examples},
-    }
-
-
-def _data_line(config: Config, parts: dict[str, dict[str, Any]]) -> str:
-    train = parts["train"]
-    validation, test = (
-        "held out of it" if splits.share(split, f"--{part}_split") is not None else f"of {split}"
-        for part, split in ((part, parts[part]["split"]) for part in ("validation", "test"))
-    )
-    return (
-        f"data {config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "
-        f"{parts['validation']['examples']:,} {validation} to choose the best checkpoint on, "
-        f"{parts['test']['examples']:,} {test} to report on, once, at the end"
-    )
 
 
 def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:
