@@ -31,7 +31,7 @@ def load(
     Args:
       path: the file, as the user wrote it.
       input_shape: of one example; `models.Tokens` for text.
-      num_outputs: numbers that the task needs for each example.
+      num_outputs: numbers that the task needs for each example; 1 for two classes, which may have an output each.
       task_name: classification, multilabel, regression or reconstruction.
 
     Returns:
@@ -136,12 +136,14 @@ def _check_output(model: keras.Model, num_outputs: int, task_name: str, where: s
     if len(model.outputs) != 1:
         raise ValueError(f"{where} has {len(model.outputs)} outputs, and the task {task_name} takes one; {_ADVICE}.")
     shape = tuple(model.outputs[0].shape[1:])
-    if shape != (num_outputs,):
+    two_classes = task_name == "classification" and num_outputs == 1
+    if shape != (num_outputs,) and not (two_classes and shape == (2,)):
         flat = " (end the network in a Flatten layer)" if len(shape) > 1 else ""
         raise ValueError(
-            f"{where} has outputs of shape {shape}, and {task_name} of these data takes ({num_outputs},){flat}; "
-            f"{_ADVICE}."
+            f"{where} has outputs of shape {shape}, and {task_name} of these data takes ({num_outputs},)"
+            f"{' or (2,)' if two_classes else flat}; {_ADVICE}."
         )
+    num_outputs = shape[0]
     ending = _ending(model.outputs[0])
     if ending == "softmax" and (num_outputs == 1 or task_name == "multilabel"):
         reason = "which is 1 for every example" if num_outputs == 1 else "where labels exclude each other"

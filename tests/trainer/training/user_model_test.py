@@ -89,6 +89,9 @@ def test_probabilities_are_told_from_logits(tmp_path, name):
     ("stack", "outputs", "task", "said"),
     [
         ([layers.Dense(3)], 5, "classification", "outputs of shape (3,), and classification of these data takes (5,)"),
+        ([layers.Dense(3)], 1, "classification", "classification of these data takes (1,) or (2,)"),
+        ([layers.Dense(2)], 1, "regression", "outputs of shape (2,)"),
+        ([layers.Dense(2, "sigmoid")], 1, "classification", "a sigmoid for each of 2 classes"),
         ([layers.Dense(3)], 1, "regression", "outputs of shape (3,), and regression of these data takes (1,)"),
         ([layers.Reshape((2, 2))], 4, "reconstruction", "has no trainable weights"),
         ([layers.Dense(4), layers.Reshape((2, 2))], 4, "reconstruction", "(end the network in a Flatten layer)"),
@@ -99,6 +102,13 @@ def test_probabilities_are_told_from_logits(tmp_path, name):
 )
 def test_outputs_that_do_not_fit_the_task(tmp_path, stack, outputs, task, said):
     assert said in refused(tmp_path, sequential(*stack), outputs=outputs, task=task)
+
+
+@pytest.mark.parametrize(
+    ("last", "from_logits"), [((1, None), True), ((1, "sigmoid"), False), ((2, None), True), ((2, "softmax"), False)]
+)
+def test_two_classes_have_one_output_or_two(tmp_path, last, from_logits):
+    assert load(tmp_path, sequential(layers.Dense(*last)), outputs=1)[1] is from_logits
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
