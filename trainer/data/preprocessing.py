@@ -148,7 +148,7 @@ def numbers(shape: tuple[int, ...], standardizer: Standardizer | None) -> Prepro
 
     values = keras.Input(shape, dtype="float32", name="numbers")
     if standardizer is None:
-        found = keras.layers.Identity(name="unchanged")(values)
+        found = keras.layers.Identity(dtype="float32", name="unchanged")(values)
     else:
         found = standardized(values, standardizer)
     return Preprocessing(NUMBERS, shape, keras.Model(values, found, name="preprocessing"))

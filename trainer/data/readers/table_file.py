@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import csv
 import dataclasses
 import io
@@ -136,8 +137,9 @@ def _named(path: str, names: list[str], table: pyarrow.Table) -> dict[str, Any]:
         raise ValueError(f"`{path}` has no columns; give a table of at least two.")
     if not table.num_rows:
         raise ValueError(f"`{path}` names the columns {', '.join(names)} but has no rows; give a table with examples.")
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"`{path}` has two columns of the name `{twice[0]}`; rename one of them.")
+    if len(set(names)) < len(names):
+        ((twice, _),) = collections.Counter(names).most_common(1)
+        raise ValueError(f"`{path}` has two columns of the name `{twice}`; rename one of them.")
     return dict(zip(names, table.columns, strict=True))
 
 
