@@ -94,7 +94,13 @@ def parse(path: str, content: bytes, strings: tuple[str, ...] = ()) -> TableFile
         )
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(_fault(path, text, delimiter, error)) from None
-    return TableFile(path, _named(path, [name.strip() for name in table.column_names], table), text, delimiter)
+    names = [name.strip() for name in table.column_names]
+    if all(map(_is_number, names)):
+        raise ValueError(
+            f"`{path}` has numbers in its first row, {', '.join(names[:3])}, where the names of its columns are "
+            "expected; add a row of names above."
+        )
+    return TableFile(path, _named(path, names, table), text, delimiter)
 
 
 def _decoded(path: str, content: bytes) -> str:
@@ -141,6 +147,14 @@ def _named(path: str, names: list[str], table: pyarrow.Table) -> dict[str, Any]:
         ((twice, _),) = collections.Counter(names).most_common(1)
         raise ValueError(f"`{path}` has two columns of the name `{twice}`; rename one of them.")
     return dict(zip(names, table.columns, strict=True))
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _line(error: Exception) -> str:
