@@ -23,6 +23,7 @@ from ..settings import class_weight, differences, naming
 from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
+from . import initial_weights, user_model
 from .inputs import EVAL_BATCH
 from .run import Run
 from .trainer import Trainer
@@ -46,22 +47,25 @@ def build(config: Config) -> Run:
     strategy = replicas.strategy(config.num_replicas)
     dataset = _loaded(config)
     assert dataset.validation is not None
-    task = dataset.task
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         model, from_logits = _model(config, dataset)
+        task = dataset.task.for_outputs(model.output_shape[-1]) if isinstance(model, keras.Model) else dataset.task
+        dataset = dataclasses.replace(dataset, task=task)
         loss = task.loss(config.loss, label_smoothing=config.label_smoothing, from_logits=from_logits)
         # The fused objective computes the plain cross-entropy of logits, and nothing else.
         usual = config.loss is None and not config.metrics and not config.label_smoothing and from_logits
         fused = usual and task.name == tasks.CLASSIFICATION
         trainer = Trainer(
-            model,
+            (lambda: model) if isinstance(model, keras.Model) else model,
             config.rules,
             optimizer=optimizers.build(config, timeline),
             loss=loss,
             metrics=None if fused else task.metrics(config.metrics, from_logits=from_logits),
             settings=config,
         )
+    if config.init_from is not None:
+        initial_weights.load(config.init_from, trainer.model)
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     augmentation = _augmentation(config, dataset)
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy, augmentation)
@@ -90,7 +94,7 @@ def build(config: Config) -> Run:
         identity=config.identity(),
         courses=courses,
         shown=_shown(config),
-        **dataset.described(),
+        **_described(config, dataset),
     )
 
 
@@ -128,10 +132,23 @@ def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:
     return Augmentation(config.augment, config.seed, dataset.input_shape)
 
 
-def _model(config: Config, dataset: data.Dataset) -> tuple[Callable[[], keras.Model], bool]:
-    """What makes the network, and whether its outputs are logits."""
-    outputs = dataset.task.num_outputs
-    return lambda: models.REGISTRY[config.model](dataset.input_shape, outputs, **config.model_options), True
+def _model(config: Config, dataset: data.Dataset) -> tuple[keras.Model | Callable[[], keras.Model], bool]:
+    """The network of a file or what makes one, and whether its outputs are logits."""
+    shape, outputs = dataset.input_shape, dataset.task.num_outputs
+    if config.model not in models.REGISTRY:
+        return user_model.load(config.model, shape, outputs, dataset.task.name)
+    return lambda: models.REGISTRY[config.model](shape, outputs, **config.model_options), True
+
+
+def _described(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+    """What the run says of the files that it reads: data, network and first weights."""
+    told = dataset.described()
+    if config.model not in models.REGISTRY:
+        told["files"] = {**told["files"], config.model: user_model.fingerprint(config.model)}
+        told["warnings"] = (*told["warnings"], *user_model.notes(config.model))
+    if config.init_from is not None:
+        told["files"] = {**told["files"], config.init_from: initial_weights.fingerprint(config.init_from)}
+    return told
 
 
 def directory_of(config: Config) -> RunDirectory:
