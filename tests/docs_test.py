@@ -21,7 +21,7 @@ from tests.support.processes import ROOT
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
 README = "../README.md"
 # Pages whose Python compiles several training steps.
-LONG = {"tutorials/keras-fit.md", "tutorials/own-loop.md", "tutorials/own-model.md"}
+LONG = {f"tutorials/{name}.md" for name in ("keras-fit", "own-loop", "own-model", "your-own-data")}
 STEPS = "20"
 
 
@@ -46,6 +46,8 @@ WITH_PYTHON = [page for page in (*PAGES, README) if blocks(page, "python")]
 WITH_TRAINING = [page for page in PAGES if training(page)]
 # Rules files that a page tells its reader to write: each `toml` block, under the name that its commands use.
 WRITTEN = {"tutorials/sparsity-ramp.md": "ramp.toml"}
+# Pages whose first block of Python makes the files that their commands train on.
+MAKES_FILES = {"tutorials/your-own-data.md"}
 
 
 @pytest.fixture
@@ -59,6 +61,8 @@ def workplace(tmp_path, monkeypatch) -> pathlib.Path:
 def write_files(page: str, folder: pathlib.Path) -> None:
     if page in WRITTEN:
         (folder / WRITTEN[page]).write_text(blocks(page, "toml")[0])
+    if page in MAKES_FILES:
+        exec(compile(blocks(page, "python")[0], f"{page}, block 1", "exec"), {"__name__": "docs"})
 
 
 def test_there_is_something_to_look_at():

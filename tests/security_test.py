@@ -42,6 +42,8 @@ ATTRIBUTES = {
 # They import what a table of their own names, when it is asked for.
 LAZY = {"constraints/base.py", "trainer/__init__.py", "trainer/_installed/__init__.py"}
 KEYWORDS = {"allow_pickle", "safe_mode", "shell"}
+# The one place where Keras reads a file; what it is told there is looked at too.
+READS_KERAS = {"trainer/storage/keras_files.py": {"keras.saving.load_model"}}
 
 
 def offences(tree: ast.AST) -> list[str]:
@@ -58,7 +60,11 @@ def offences(tree: ast.AST) -> list[str]:
             name = ast.unparse(node.func)
             if name in CALLS | ATTRIBUTES:
                 found.append(name)
-            found += [keyword.arg for keyword in node.keywords if keyword.arg in KEYWORDS]
+            found += [
+                keyword.arg
+                for keyword in node.keywords
+                if keyword.arg in KEYWORDS and ast.unparse(keyword) != "safe_mode=True"
+            ]
     return found
 
 
@@ -68,7 +74,8 @@ def test_there_is_something_to_look_at():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_runs_what_it_reads_or_listens(path: pathlib.Path):
-    allowed = {"importlib.import_module"} if str(path.relative_to(ROOT)) in LAZY else set()
+    file = str(path.relative_to(ROOT))
+    allowed = {"importlib.import_module"} if file in LAZY else READS_KERAS.get(file, set())
     assert set(offences(ast.parse(path.read_text()))) == allowed
 
 
@@ -81,6 +88,7 @@ def test_no_file_runs_what_it_reads_or_listens(path: pathlib.Path):
         "importlib.import_module(name)",
         "keras.models.load_model(path)",
         "load(path, safe_mode=False)",
+        "load(path, safe_mode=mode)",
         "np.load(path)",
         "f(path, allow_pickle=True)",
         "subprocess.run(line, shell=True)",

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 from tests.support import processes
 from trainer import predict
 from trainer.storage import run_directory
-from trainer.training.model_file import Serving, as_bytes
+from trainer.training.model_file import as_bytes
+from trainer.training.serving import Serving
 
 
 @pytest.fixture(scope="module")

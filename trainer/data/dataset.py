@@ -172,6 +172,7 @@ def load(
         warnings=(*dividing.overlaps(written, source.overlap), *lines),
         task=chosen,
         validation_split=validation_split,
+        train_split=train_split,
     )
     return _as_asked(dataset, task)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..settings.splits import share
 from .standardizer import Standardizer
 from .task import Task
 
@@ -113,6 +114,7 @@ class Dataset:
         fingerprint: changes whenever the content of the files does; empty for data sets of TFDS.
         kind: image, numbers, table or text; empty for data sets of TFDS.
         validation_split: what the examples of `validation` are of; None where there are none.
+        train_split: what the examples of `train` are of.
     """
 
     name: str
@@ -129,6 +131,33 @@ class Dataset:
     fingerprint: str = dataclasses.field(default="", repr=False)
     kind: str = ""
     validation_split: str | None = dataclasses.field(default=None, repr=False)
+    train_split: str = dataclasses.field(default="train", repr=False)
+
+    def described(self) -> dict[str, Any]:
+        """What a `trainer.training.run.Run` says of its data."""
+        parts = {"train": (self.train_split, self.train), "validation": (self.validation_split, self.validation)}
+        parts["test"] = (self.test_split, self.test)
+        splits: dict[str, dict[str, Any]] = {
+            role: {"split": split, "examples": part.num_examples}
+            for role, (split, part) in parts.items()
+            if part is not None
+        }
+        purposes = {"validation": "to choose the best checkpoint on", "test": "to report on, once, at the end"}
+        line = f"data {self.name}: {self.train.num_examples:,} examples of {self.train_split} to train on"
+        for role, purpose in purposes.items():
+            if role in splits:
+                split, number = splits[role]["split"], splits[role]["examples"]
+                origin = "held out of it" if share(split, f"--{role}_split") is not None else f"of {split}"
+                line += f", {number:,} {origin} {purpose}"
+        task = self.task
+        return {
+            "splits": splits,
+            "data_line": line,
+            "task_line": f"task: {task.described()}, {task.reason}" + (task.other and f"; {task.other}"),
+            "task": task.recorded(),
+            "files": {self.name: self.fingerprint} if self.fingerprint else {},
+            "warnings": self.warnings,
+        }
 
 
 def to_float(features: Any) -> tf.Tensor:

@@ -67,39 +67,54 @@ def learn(raw: Raw) -> Preprocessing:
     if not used:
         raise ValueError(f"`{raw.name}` has no column to learn from: {' '.join(warnings)}")
     names = [input_name(name) for name in used]
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+    if len(set(names)) < len(names):
+        ((twice, _),) = collections.Counter(names).most_common(1)
         raise ValueError(
-            f"`{raw.name}` has two columns that are called {twice[0]} once `/` is replaced, as Keras needs it; rename "
+            f"`{raw.name}` has two columns that are called {twice} once `/` is replaced, as Keras needs it; rename "
             "one of them."
         )
-    model = _model(names, used, numbers, categories)
+    model = _model(dict(zip(used, names, strict=True)), numbers, categories)
     return Preprocessing(TABLE, tuple(model.outputs[0].shape[1:]), model, warnings=tuple(warnings))
 
 
-def _model(
-    names: list[str], used: list[str], numbers: dict[str, np.ndarray], categories: dict[str, list[Any]]
-) -> keras.Model:
-    """From a dict of columns [n, 1], by their names in Keras, to features."""
+def _model(names: dict[str, str], numbers: dict[str, np.ndarray], categories: dict[str, list[Any]]) -> keras.Model:
+    """Makes features of a dict of columns [n, 1].
+
+    Args:
+      names: the name in Keras of every column that is used.
+      numbers: the values of columns of numbers.
+      categories: the known values of the others.
+    """
     import keras
 
-    def inputs(wanted: list[str]) -> list[Any]:
-        strings = (isinstance(categories.get(column, [0])[0], str) for column in used)
-        return [
-            keras.Input((1,), dtype="string" if text else "float32", name=name)
-            for name, text in zip(wanted, strings, strict=True)
-        ]
+    def free(name: str) -> str:
+        while name in names.values():
+            name += "_"
+        return name
 
-    # Names are unique within a model, and a column may be called like a layer: so columns get a model of their own.
-    plain = dict(zip(used, inputs([f"column_{place}" for place in range(len(used))]), strict=True))
-    parts = _numbers([plain[name] for name in numbers], list(numbers.values())) if numbers else []
-    parts += [_one_hot(plain[name], categories[name]) for name in used if name in categories]
-    features = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
-    encoded = "columns"
-    while encoded in names:
-        encoded += "_"
-    inner = keras.Model(list(plain.values()), features, name=encoded)
-    outer = inputs(names)
-    return keras.Model(dict(zip(names, outer, strict=True)), inner(outer), name="preprocessing")
+    texts = {column for column, known in categories.items() if isinstance(known[0], str)}
+    types = {column: "string" if column in texts else "float32" for column in names}
+    columns = {column: keras.Input((1,), dtype=types[column], name=name) for column, name in names.items()}
+    given = [columns[name] for name in categories]
+    # Names are unique within a model, and a column may be called like a layer: what follows is a model of its own.
+    inputs = [keras.Input((1,), dtype=tensor.dtype, name=f"column_{place}") for place, tensor in enumerate(given)]
+    parts = [_one_hot(*pair) for pair in zip(inputs, categories.values(), strict=True)]
+    if numbers:
+        tensors = [columns[name] for name in numbers]
+        together = _joined(tensors, free("numbers"))
+        given, inputs = [together, *given], [keras.Input((len(tensors),), dtype="float32", name="numbers"), *inputs]
+        parts = [*_numbers(inputs[0], np.stack(list(numbers.values()), axis=1)), *parts]
+    inner = keras.Model(inputs, _joined(parts, "features"), name=free("columns"))
+    return keras.Model(
+        {names[column]: tensor for column, tensor in columns.items()}, inner(given), name="preprocessing"
+    )
+
+
+def _joined(tensors: list[Any], name: str) -> Any:
+    import keras
+
+    # A policy of lower precision would round what the layer is given.
+    return keras.layers.Concatenate(dtype="float32", name=name)(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -135,17 +150,15 @@ def _one_hot(tensor: Any, known: list[Any]) -> Any:
     return layer(tensor)
 
 
-def _numbers(tensors: list[Any], columns: list[np.ndarray]) -> list[Any]:
+def _numbers(tensor: Any, values: np.ndarray) -> list[Any]:
     """Standardised numbers [n, columns], and for columns with missing values 1 where one was missing."""
     import keras
 
-    values = np.stack(columns, axis=1)
     medians = np.nanmedian(values, axis=0)
     gaps = np.isnan(values)
     standardizer = Standardizer.of(iter([np.where(gaps, medians, values)]))
-    together = tensors[0] if len(tensors) == 1 else keras.layers.Concatenate(name="numbers")(tensors)
-    missing = keras.ops.isnan(together)
-    filled = keras.ops.where(missing, medians.astype(np.float32), together)
+    missing = keras.ops.isnan(tensor)
+    filled = keras.ops.where(missing, medians.astype(np.float32), tensor)
     found = [standardized(filled, standardizer)]
     if incomplete := np.flatnonzero(gaps.any(axis=0)).tolist():
         found.append(keras.ops.cast(keras.ops.take(missing, incomplete, axis=1), "float32"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from ..packages import constraints
+from ..runtime.keras_internals import every_layer
 from ..settings.rule import sets_of
 from . import kernel_axes
 
@@ -40,7 +41,7 @@ def owners(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, keras.Varia
     layer that is tied to an embedding.
     """
     holders: dict[int, list[keras.layers.Layer]] = {}
-    for layer in _every_layer(model):
+    for layer in every_layer(model):
         for variable in layer.variables:
             holders.setdefault(id(variable), []).append(layer)
     for variable in model.trainable_variables:
@@ -59,12 +60,7 @@ def _maker(variable: keras.Variable, holders: Sequence[keras.layers.Layer]) -> k
     return (named or innermost)[0]
 
 
-# Keras has no public names for the next three, which have stood since its first release 3.
-
-
-def _every_layer(model: keras.Model) -> list[keras.layers.Layer]:
-    """The model and all layers in it, each once."""
-    return list(model._flatten_layers())
+# Keras has no public names for the next two, which have stood since its first release 3.
 
 
 def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -75,7 +71,7 @@ def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 def attention_heads(model: keras.Model) -> dict[int, int]:
     """Where attention layers keep their heads: id of a variable -> the axis of its heads."""
     axes = {}
-    for layer in _every_layer(model):
+    for layer in every_layer(model):
         for name in ("_query_dense", "_key_dense", "_value_dense", "_gate_dense", "_output_dense"):
             dense = getattr(layer, name, None)
             if not isinstance(dense, keras.layers.EinsumDense):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -55,6 +57,23 @@ def described(error: Exception) -> str | None:
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None
+
+
+@contextlib.contextmanager
+def in_words_of_python() -> Iterator[None]:
+    """Has messages name arguments, as `run_dir=x`, where the command line has flags, as `--run_dir=x`."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(_renamed(str(error))) from error.__cause__
+    except ValueError as error:
+        raise ValueError(_renamed(str(error))) from error.__cause__
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(described(error) or f"a step cannot be computed: {cause(error)}") from error
+
+
+def _renamed(message: str) -> str:
+    return re.sub(r"--(?=[a-z_]+)", "", re.sub(r"--overwrite(?!=)", "overwrite=True", message))
 
 
 def cause(error: tf.errors.OpError) -> str:

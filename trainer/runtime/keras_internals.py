@@ -1,4 +1,4 @@
-"""What the trainer reads of Keras's optimizers that has no public name."""
+"""What the trainer reads of Keras's optimizers, layers and graphs that has no public name."""
 
 from __future__ import annotations
 
@@ -54,3 +54,18 @@ def state_lists(optimizer: keras.optimizers.Optimizer) -> dict[str, list]:
     """The lists of an optimizer that may hold a variable for each weight, such as `momentums`, by name."""
     attributes = vars(unwrapped(optimizer)).items()
     return {name.strip("_"): kept for name, kept in attributes if isinstance(kept, list) and name not in _NO_STATE}
+
+
+def every_layer(model: keras.Model) -> list[keras.layers.Layer]:
+    """The model and all layers in it, those inside wrappers and nested models too, each once."""
+    return list(model._flatten_layers())
+
+
+def producer(tensor: Any) -> tuple[Any, list[Any], int]:
+    """Where a symbolic tensor of a functional model comes from.
+
+    Returns:
+      The layer or operation that made it, the tensors that it was made of, and its place among the outputs.
+    """
+    operation, node, place = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors, place

@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from ..runtime import errors, replicas
 from ..runtime.keras_internals import step_counter
-from . import checkpoint_folders, files
+from . import checkpoint_folders, files, saved_weights
 from .checkpoint_folders import Score
 
 
@@ -343,17 +343,7 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     Raises:
       ValueError: there is no such checkpoint, or it is of another network.
     """
-    try:
-        whole = [
-            step
-            for step in checkpoint_folders.steps(folder)
-            if checkpoint_folders.problem(checkpoint_folders.path(folder, step), step) is None
-        ]
-    except OSError as error:
-        raise ValueError(f"{name}: {folder} cannot be read: {error.strerror}; give the directory of a run.") from None
-    if not whole:
-        raise ValueError(f"{name}: no whole checkpoint in {folder}; give the directory of a run that saved one.")
-    path = checkpoint_folders.path(folder, whole[0])
+    path = saved_weights.newest(folder, name)
     # A compiled model has an optimizer and metrics, whose state the checkpoint holds as well.
     optimizer = getattr(model, "optimizer", None)
     beside = [*model.metrics_variables, *(optimizer.variables if optimizer is not None else ())]

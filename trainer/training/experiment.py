@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..data import batches, preprocessing, tfds_prepare, weighting
+from ..data import batches, tfds_prepare, weighting
 from ..data import dataset as data
 from ..data import task as tasks
 from ..data.augment import Augmentation
@@ -19,12 +19,12 @@ from ..engine.objective import Compiled, CrossEntropy, Objective
 from ..packages import models
 from ..rules import matching
 from ..runtime import replicas
-from ..settings import class_weight, differences, naming, splits
+from ..settings import class_weight, differences, naming
 from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
+from . import initial_weights, serving, user_model
 from .inputs import EVAL_BATCH
-from .model_file import Serving
 from .run import Run
 from .trainer import Trainer
 
@@ -46,23 +46,26 @@ def build(config: Config) -> Run:
         tf.config.experimental.enable_op_determinism()
     strategy = replicas.strategy(config.num_replicas)
     dataset = _loaded(config)
-    assert dataset.validation is not None
-    task = dataset.task
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         model, from_logits = _model(config, dataset)
+        task = dataset.task.for_outputs(model.output_shape[-1]) if isinstance(model, keras.Model) else dataset.task
+        dataset = dataclasses.replace(dataset, task=task)
         loss = task.loss(config.loss, label_smoothing=config.label_smoothing, from_logits=from_logits)
         # The fused objective computes the plain cross-entropy of logits, and nothing else.
         usual = config.loss is None and not config.metrics and not config.label_smoothing and from_logits
         fused = usual and task.name == tasks.CLASSIFICATION
         trainer = Trainer(
-            model,
+            (lambda: model) if isinstance(model, keras.Model) else model,
             config.rules,
             optimizer=optimizers.build(config, timeline),
             loss=loss,
             metrics=None if fused else task.metrics(config.metrics, from_logits=from_logits),
             settings=config,
         )
+    if config.init_from is not None:
+        initial_weights.load(config.init_from, trainer.model)
+    assert dataset.validation is not None
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     augmentation = _augmentation(config, dataset)
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy, augmentation)
@@ -91,13 +94,8 @@ def build(config: Config) -> Run:
         identity=config.identity(),
         courses=courses,
         shown=_shown(config),
-        splits=(parts := _splits(config, dataset)),
-        data_line=_data_line(config, parts),
-        task_line=f"task: {task.described()}, {task.reason}" + (task.other and f"; {task.other}"),
-        task=task.recorded(),
-        files={config.dataset: dataset.fingerprint} if dataset.fingerprint else {},
-        serving=_serving(dataset, from_logits),
-        warnings=dataset.warnings,
+        **_described(config, dataset),
+        serving=serving.of(dataset, from_logits),
     )
 
 
@@ -125,26 +123,6 @@ def _loaded(config: Config) -> data.Dataset:
     return weighting.weighted(dataset, class_weight.parsed(config.class_weight))
 
 
-def _serving(dataset: data.Dataset, from_logits: bool) -> Serving:
-    """What stands around the network where raw examples go in and answers come out."""
-    task = dataset.task
-    activation = "linear"
-    if from_logits and task.name in (tasks.CLASSIFICATION, tasks.MULTILABEL):
-        activation = "softmax" if task.name == tasks.CLASSIFICATION and task.num_outputs > 1 else "sigmoid"
-    learnt = dataset.preprocessing
-    if learnt is None and dataset.standardizer is not None:
-        learnt = preprocessing.numbers(dataset.input_shape, dataset.standardizer)
-    elif learnt is None and _stored(dataset.train) == "uint8":
-        learnt = preprocessing.images(dataset.input_shape)
-    scaled = task.name == tasks.REGRESSION
-    return Serving(learnt and learnt.model, activation, task.deviation if scaled else (), task.mean if scaled else ())
-
-
-def _stored(split: data.Split) -> str:
-    """The type that features are stored in."""
-    return split.features.dtype.name if split.features is not None else split.examples().element_spec[0].dtype.name
-
-
 def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:
     """What changes training images at random; None: nothing does."""
     if not config.augment:
@@ -155,10 +133,23 @@ def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:
     return Augmentation(config.augment, config.seed, dataset.input_shape)
 
 
-def _model(config: Config, dataset: data.Dataset) -> tuple[Callable[[], keras.Model], bool]:
-    """What makes the network, and whether its outputs are logits."""
-    outputs = dataset.task.num_outputs
-    return lambda: models.REGISTRY[config.model](dataset.input_shape, outputs, **config.model_options), True
+def _model(config: Config, dataset: data.Dataset) -> tuple[keras.Model | Callable[[], keras.Model], bool]:
+    """The network of a file or what makes one, and whether its outputs are logits."""
+    shape, outputs = dataset.input_shape, dataset.task.num_outputs
+    if config.model not in models.REGISTRY:
+        return user_model.load(config.model, shape, outputs, dataset.task.name)
+    return lambda: models.REGISTRY[config.model](shape, outputs, **config.model_options), True
+
+
+def _described(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+    """What the run says of the files that it reads: data, network and first weights."""
+    told = dataset.described()
+    if config.model not in models.REGISTRY:
+        told["files"] = {**told["files"], config.model: user_model.fingerprint(config.model)}
+        told["warnings"] = (*told["warnings"], *user_model.notes(config.model))
+    if config.init_from is not None:
+        told["files"] = {**told["files"], config.init_from: initial_weights.fingerprint(config.init_from)}
+    return told
 
 
 def directory_of(config: Config) -> RunDirectory:
@@ -191,28 +182,6 @@ def _shown(config: Config) -> dict[str, Any]:
     shown["(rules)"] = "; ".join(" ".join(naming.rule(rule)) for rule in config.rules)
     shown["(settings)"] = " ".join(naming.changed(config)) or "defaults"
     return shown
-
-
-def _splits(config: Config, dataset: data.Dataset) -> dict[str, dict[str, Any]]:
-    assert dataset.validation is not None
-    return {
-        "train": {"split": config.train_split, "examples": dataset.train.num_examples},
-        "validation": {"split": dataset.validation_split, "examples": dataset.validation.num_examples},
-        "test": {"split": dataset.test_split, "examples": dataset.test.num_examples},
-    }
-
-
-def _data_line(config: Config, parts: dict[str, dict[str, Any]]) -> str:
-    train = parts["train"]
-    validation, test = (
-        "held out of it" if splits.share(split, f"--{part}_split") is not None else f"of {split}"
-        for part, split in ((part, parts[part]["split"]) for part in ("validation", "test"))
-    )
-    return (
-        f"data {config.dataset}: {train['examples']:,} examples of {train['split']} to train on, "
-        f"{parts['validation']['examples']:,} {validation} to choose the best checkpoint on, "
-        f"{parts['test']['examples']:,} {test} to report on, once, at the end"
-    )
 
 
 def _timeline(config: Config, num_examples: int, num_replicas: int) -> Timeline:

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..data import batches, weighting
 from ..data.arrays import Arrays, prepare
+from ..data.parts import Dataset, Split
 from ..data.source import Source
 from ..data.stream import from_dataset
+from ..data.task import RECONSTRUCTION
+from ..settings import class_weight as class_weights
 
 BATCH_SIZE = 32
 # Examples in one batch of an evaluation, per replica.
@@ -28,11 +32,17 @@ class Inputs:
       train: batches to learn from.
       validation: examples to choose the best weights on; None: there are none.
       description: tells these examples from others, as plain JSON values.
+      test: examples to judge the finished run on; None: there are none.
+      reconstructs: whether the labels are the features.
+      told: what a `trainer.training.run.Run` says of the examples.
     """
 
     train: Source
     validation: Source | None
     description: dict[str, Any]
+    test: Source | None = None
+    reconstructs: bool = False
+    told: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def given(
@@ -59,6 +69,16 @@ def given(
     """
     steps_per_epoch = None if steps_per_epoch is None else whole("steps_per_epoch", steps_per_epoch)
     share = _share(validation_split)
+    if isinstance(x, Dataset):
+        own = {"y": y, "validation_data": validation_data, "sample_weight": sample_weight}
+        for name, value in {**own, "validation_split": share or None, "steps_per_epoch": steps_per_epoch}.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} means nothing beside what load_data returns, which has its parts; leave it out."
+                )
+        weighed = x if class_weight is None else weighting.weighted(x, class_weights.parsed(class_weight))
+        per_step = whole("batch_size", BATCH_SIZE if batch_size is None else batch_size)
+        return _of_dataset(weighed, strategy, per_step, _eval_size(validation_batch_size, strategy), seed, shuffle)
     held: tuple[Any, ...] | None = None
     if isinstance(x, tf.data.Dataset):
         for name, value in {"y": y, "sample_weight": sample_weight, "class_weight": class_weight}.items():
@@ -98,6 +118,35 @@ def given(
     return Inputs(train, validation, description)
 
 
+def _of_dataset(
+    dataset: Dataset, strategy: tf.distribute.Strategy, batch_size: int, eval_size: int, seed: int, shuffle: bool
+) -> Inputs:
+    """Makes sources of the parts of a data set."""
+    if not shuffle:
+        raise ValueError(
+            "shuffle=False means nothing beside what load_data returns; give data.train.x and data.train.y."
+        )
+    if batch_size > dataset.train.num_examples:
+        raise ValueError(f"batch_size={batch_size} is more than the {dataset.train.num_examples} training examples.")
+    test, validation = (
+        None if part is None else batches.source(part, eval_size, seed, strategy)
+        for part in (dataset.test, dataset.validation)
+    )
+    told = dataset.described()
+    description = {"dataset": dataset.name, "parts": told["splits"]}
+    arrays = [array for array in (dataset.train.features, dataset.train.labels) if array is not None]
+    if not dataset.fingerprint and arrays:
+        description |= _checksums(arrays)
+    return Inputs(
+        batches.source(dataset.train, batch_size, seed, strategy),
+        validation,
+        description,
+        test,
+        dataset.task.name == RECONSTRUCTION,
+        told,
+    )
+
+
 def evaluated(
     x: Any,
     y: Any,
@@ -107,6 +156,8 @@ def evaluated(
     strategy: tf.distribute.Strategy,
 ) -> Source:
     """Makes a source of the arguments of `evaluate` and `predict`; raises as `given`."""
+    if isinstance(x, Split):
+        return batches.source(x, _eval_size(batch_size, strategy), 0, strategy)
     if isinstance(x, tf.data.Dataset):
         size = None if steps is None else whole("steps", steps)
         if size is None and int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -11,7 +10,7 @@ import keras
 from ..packages import constraints
 from ..rules.target import Target
 from ..settings.rule import Rule
-from ..storage import checkpoints, run_directory
+from . import initial_weights
 
 
 def initialize_masks(targets: Sequence[Target], rules: Sequence[Rule], model: keras.Model) -> None:
@@ -41,7 +40,8 @@ def _weights_of(source: str, model: keras.Model) -> Iterator[None]:
     """Gives the model the weights of another run's newest checkpoint for a while."""
     own = [variable.numpy() for variable in model.variables]
     try:
-        checkpoints.read_weights(pathlib.Path(source) / run_directory.CHECKPOINTS, model, f"mask_from={source}")
+        what = f"mask_from={source}"
+        initial_weights.assign(initial_weights.of_run(source, what), model, what)
         yield
     finally:
         for variable, value in zip(model.variables, own, strict=True):

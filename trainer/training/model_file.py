@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from ..data.preprocessing import input_of
 from ..storage import files, run_directory
+from .serving import Serving
 
 # While a run trains, the file is written after so many seconds at the earliest, and so many times what a write takes.
 WAIT = 5.0
 SHARE = 20.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Serving:
-    """What stands around a network so that raw examples go in and answers come out.
-
-    Attributes:
-      preprocessing: raw examples -> features; None: the network takes raw examples.
-      activation: what makes answers of the network's outputs, such as softmax of logits; "linear": they are answers.
-      scale: what each output is multiplied by; () for 1.
-      offset: what is then added to it; () for 0.
-    """
-
-    preprocessing: keras.Model | None = None
-    activation: str = "linear"
-    scale: Sequence[float] = ()
-    offset: Sequence[float] = ()
-
-    def around(self, network: keras.Model) -> keras.Model:
-        """The network between its preprocessing and its answers; the network itself where there is neither."""
-        scaled = bool(self.scale) or bool(self.offset)
-        if self.preprocessing is None and self.activation == "linear" and not scaled:
-            return network
-        # A dictionary of columns has names, which a list would lose.
-        inputs = input_of(network if self.preprocessing is None else self.preprocessing)
-        outputs = network(inputs if self.preprocessing is None else self.preprocessing(inputs))
-        if self.activation != "linear":
-            outputs = keras.layers.Activation(self.activation, dtype="float32", name="answer")(outputs)
-        if scaled:
-            ones, zeros = [1.0] * len(self.offset), [0.0] * len(self.scale)
-            scale, offset = np.asarray(self.scale or ones, "float32"), np.asarray(self.offset or zeros, "float32")
-            outputs = keras.ops.add(keras.ops.multiply(outputs, scale), offset)
-        return keras.Model(inputs, outputs, name="raw_to_answer")
 
 
 class ModelFile:

@@ -18,7 +18,7 @@ from ..rules.target import Target
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
-from .model_file import Serving
+from .serving import Serving
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ..data.parts import Dataset, Split
 from ..data.source import Source
 from ..engine.evaluation import Evaluation, predict
 from ..engine.objective import Compiled, Objective
@@ -26,7 +26,7 @@ from ..runtime.keras_internals import learning_rate, of_strategy
 from ..settings.rule import Rule
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
-from . import identity, inputs, mask_source
+from . import identity, inputs, mask_source, serving, user_model
 from .callbacks import Callbacks
 from .placement import has_own_loss, in_scope, placed
 from .run import Run
@@ -88,7 +88,7 @@ class Trainer:
         settings: RunSettings | None = None,
         **more: Any,
     ):
-        with _in_words_of_python():
+        with errors.in_words_of_python():
             self._settings = settings or RunSettings.for_python(run_dir=run_dir, num_replicas=num_replicas, **more)
         self._rules = checked_rules(rules)
         self.model, self._strategy = placed(model, self._settings)
@@ -134,8 +134,9 @@ class Trainer:
         """Trains; called again without a run directory it goes on from there.
 
         Args:
-          x: arrays (NumPy, tensors, or lists, dictionaries and tuples of them), or a `tf.data.Dataset` of x, (x, y) or
-            (x, y, sample_weight).
+          x: arrays (NumPy, tensors, or lists, dictionaries and tuples of them), a `tf.data.Dataset` of x, (x, y) or
+            (x, y, sample_weight), or what `trainer.load_data` returns: then its validation part chooses the best
+            weights, and with a run directory its test part is judged at the end.
           y: labels, of the same kinds; nothing where x is a data set.
           batch_size: examples in a step, over all replicas (default: 32). For a data set it batches single examples;
             without it the data set is batched already. Examples that do not fill a batch sit the epoch out.
@@ -161,7 +162,7 @@ class Trainer:
           TypeError: data of a kind that is not known.
           KeyboardInterrupt: a signal came; with a run directory, all was saved first.
         """
-        with _in_words_of_python():
+        with errors.in_words_of_python():
             given = inputs.given(
                 x,
                 y,
@@ -191,21 +192,27 @@ class Trainer:
             done = self._run.step if self._run is not None and settings.run_dir is None else 0
             total = done + count
             timeline = Timeline(total, per_epoch or total)
-            objective = Compiled(self.model, self._strategy, given.train.spec)
+            objective = Compiled(self.model, self._strategy, given.train.spec, given.reconstructs)
+            around = {}
+            if isinstance(x, Dataset):
+                around = {"serving": serving.of(x, user_model.gives_logits(self.model))}
             run = self.prepare(
                 train_source=given.train,
                 validation_source=given.validation,
+                test_source=None if settings.run_dir is None else given.test,
                 timeline=timeline,
                 objective=objective,
                 settings=settings,
                 **identity.of_trainer(self.model, self._rules, settings, timeline, given, steps),
+                **given.told,
+                **around,
             )
         history = keras.callbacks.History()
         history.set_model(self.model)
         quiet = verbose in (0, "0", False)
         session = Session(run, run.directory(), Callbacks(self.model, callbacks or ()), verbose=not quiet)
         try:
-            with _in_words_of_python():
+            with errors.in_words_of_python():
                 session.begin()
                 with _heard(run) as interrupt:
                     document = session.run(interrupt)
@@ -240,7 +247,7 @@ class Trainer:
           test_source: examples to judge the finished run on.
           regularizer: a penalty on every variable under a rule.
           settings: in place of those the trainer was made with.
-          **described: `title`, `identity`, `shown`, `splits`, `data_line` and `warnings` of the `Run`.
+          **described: `title`, `identity`, `shown`, `splits`, `data_line` and the like of the `Run`.
 
         Raises:
           ValueError: a rule that fits nothing, or a schedule that does not fit the run.
@@ -301,7 +308,7 @@ class Trainer:
         """Loss and metrics of examples, as `model.evaluate` gives them.
 
         Args:
-          x: as in `fit`.
+          x: as in `fit`, or a part of what `trainer.load_data` returns, such as `data.test`.
           y: as in `fit`.
           batch_size: examples in a batch (default: 256 a replica).
           verbose: as in `fit`; nothing is printed but progress that takes seconds.
@@ -313,10 +320,11 @@ class Trainer:
           ValueError: the data do not fit the model.
         """
         del verbose
-        with _in_words_of_python():
+        with errors.in_words_of_python():
             source = inputs.evaluated(x, y, sample_weight, batch_size, steps, self._strategy)
             self._build(source)
-            objective = Compiled(self.model, self._strategy, source.spec)
+            reconstructs = isinstance(x, Split) and x.stream is None and x.labels is None
+            objective = Compiled(self.model, self._strategy, source.spec, reconstructs)
             result = Evaluation(self._strategy, objective).evaluate(source)
         if return_dict:
             return result
@@ -333,7 +341,7 @@ class Trainer:
           steps: as in `evaluate`.
         """
         del verbose
-        with _in_words_of_python():
+        with errors.in_words_of_python():
             source = inputs.evaluated(x, None, None, batch_size, steps, self._strategy)
             self._build(source)
             return predict(self._strategy, self.model, source)
@@ -364,23 +372,6 @@ class Trainer:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(f"the model `{self.model.name}` cannot be built on the data: {reason}") from error
-
-
-@contextlib.contextmanager
-def _in_words_of_python() -> Iterator[None]:
-    """Has messages name arguments, as `run_dir=x`, where the command line has flags, as `--run_dir=x`."""
-    try:
-        yield
-    except errors.NonFiniteError as error:
-        raise errors.NonFiniteError(_renamed(str(error))) from error.__cause__
-    except ValueError as error:
-        raise ValueError(_renamed(str(error))) from error.__cause__
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(errors.described(error) or f"a step cannot be computed: {errors.cause(error)}") from error
-
-
-def _renamed(message: str) -> str:
-    return re.sub(r"--(?=[a-z_]+)", "", re.sub(r"--overwrite(?!=)", "overwrite=True", message))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from sklearn.impute import SimpleImputer
@@ -67,6 +68,18 @@ def test_features_are_those_of_scikit_learn():
         np.testing.assert_allclose(features, np.hstack(expected), atol=2e-6)
     assert found.input_shape == (features.shape[1],)
     assert found.warnings == ()
+
+
+def test_a_policy_of_lower_precision_does_not_reach_it():
+    columns = table(60)
+    columns["fare"] += 1000
+    expected = learnt(columns)(columns)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(learnt(columns)(columns), expected)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def test_new_data_may_hold_what_training_did_not():

@@ -59,8 +59,9 @@ def test_other_numbers_stay_as_they_are():
     np.testing.assert_array_equal(found(values), values.astype(np.float32))
 
 
-def test_a_policy_of_lower_precision_does_not_reach_it():
-    train = RNG.normal(size=(50, 3)) + 1000
+@pytest.mark.parametrize("shape", [(50, 3), (5, 4, 3)])
+def test_a_policy_of_lower_precision_does_not_reach_it(shape):
+    train = RNG.normal(size=shape) + 1000
     expected = learnt(NUMBERS, train)(train)
     policy = tf.keras.config.dtype_policy()
     tf.keras.config.set_dtype_policy("mixed_bfloat16")

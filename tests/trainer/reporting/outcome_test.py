@@ -44,6 +44,13 @@ def test_a_penalty_has_no_verdict():
     assert "no rule to judge" in first
 
 
+def test_waiting_for_data_is_told_where_it_was_measured():
+    assert "waited" not in outcome.described(document(), pathlib.Path("run"))
+    lines = outcome.described(document(waiting_share=0.0123), pathlib.Path("run")).splitlines()
+    assert lines[3] == "training waited for data 1.2% of the time"
+    assert len(lines) == 5
+
+
 def test_what_is_not_known_is_not_told():
     best = document()["best"] | {"test": None}
     lines = outcome.described(document(sparsity=None, best=best), pathlib.Path("run"))

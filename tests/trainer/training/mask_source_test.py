@@ -110,8 +110,12 @@ def test_another_run_that_is_none(tmp_path):
     with pytest.raises(ValueError, match=r"mask_from=.*: no whole checkpoint in .*give the directory of a run"):
         taken(model, rule_of("mask", mask_from=str(tmp_path)))
     saved(tmp_path, models.REGISTRY["mlp"]((4,), 3, hidden_units=(7,)))
-    with pytest.raises(ValueError, match=r"mask_from=.*holds another network than --model makes here"):
+    with pytest.raises(ValueError, match=r"mask_from=.*weights of another network than `mlp`.* first difference is"):
         taken(model, rule_of("mask", mask_from=str(tmp_path)))
+    # Its first layer has all the weights that this network has.
+    smaller = models.REGISTRY["mlp"]((4,), 7, hidden_units=())
+    with pytest.raises(ValueError, match=r"holds 4 weights of another network than `mlp`, which has 2"):
+        taken(smaller, rule_of("mask", mask_from=str(tmp_path)))
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):

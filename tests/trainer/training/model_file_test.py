@@ -13,11 +13,8 @@ import pytest
 import trainer
 from constraints import MaxNorm, TopK, schedules
 from trainer import Rule, Trainer
-from trainer.data import preprocessing
-from trainer.data.standardizer import Standardizer
 from trainer.storage import run_directory
 from trainer.training import model_file
-from trainer.training.model_file import Serving
 
 PLAIN = """
 import sys
@@ -82,20 +79,6 @@ def test_a_process_without_the_project_loads_it(tmp_path):
     expected = trainer.load(tmp_path / "run").predict(data()[0], verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)
     assert made.model.layers[0].kernel_constraint is not None
-
-
-def test_raw_examples_go_in_and_answers_come_out():
-    x, _ = data()
-    raw = 3 + 5 * x
-    learnt = preprocessing.numbers((4,), Standardizer.of(iter([raw])))
-    net = network()
-    whole = Serving(learnt.model, "softmax").around(net)
-    expected = keras.ops.softmax(net(learnt(raw))).numpy()
-    np.testing.assert_allclose(whole.predict(raw, verbose=0), expected, atol=1e-6)
-    scaled = Serving(learnt.model, scale=(2.0, 3.0, 4.0), offset=(1.0, 0.0, -1.0)).around(net)
-    expected = net(learnt(raw)).numpy() * [2, 3, 4] + [1, 0, -1]
-    np.testing.assert_allclose(scaled.predict(raw, verbose=0), expected, atol=1e-5)
-    assert Serving().around(net) is net
 
 
 def test_without_it_and_where_keras_cannot_write_it_the_run_goes_on(tmp_path, capfd):

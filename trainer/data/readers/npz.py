@@ -64,7 +64,7 @@ def _arrays(path: str, file: BinaryIO) -> tuple[dict[str, np.ndarray], list[str]
     try:
         with np.load(file, allow_pickle=False) as archive:
             names = list(archive.files)
-            for name in aliases.keys() & set(names):
+            for name in filter(names.__contains__, aliases):
                 found[name] = archive[name]
     except MemoryError:
         raise ValueError(f"`{path}` holds {name}, which does not fit in memory; make it smaller.") from None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # A text column with at least this share of numbers is one of numbers, with mistakes.
 MOSTLY_NUMBERS = 0.9
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+# What numbers for people have, and a field of a table must not.
+_SIGNS = "[$€£%,]"
 # What pandas writes the numbers of rows under, where it is not told otherwise.
 _INDICES = ("", "Unnamed: 0", "__index_level_0__")
 
@@ -119,8 +121,8 @@ def _values(
         column = column.cast(column.type.value_type)
     kind = column.type
     if types.is_string(kind) or types.is_large_string(kind):
-        if name != options.text and name not in options.label:
-            _check_mixed(found, name, column, warnings)
+        if name != options.text:
+            _check_numbers(found, name, column, name in options.label, warnings)
         return compute.fill_null(column, "").to_numpy().astype(np.object_)
     if name == options.text:
         raise ValueError(f"--text={name}: the column holds {kind}, not text; expected strings.")
@@ -146,22 +148,27 @@ def _values(
     return values
 
 
-def _check_mixed(found: table_file.TableFile, name: str, column: pyarrow.ChunkedArray, warnings: list[str]) -> None:
-    """Raises ValueError for a column of numbers in which a few fields are not; warns where numbers and text mix."""
+def _check_numbers(
+    found: table_file.TableFile, name: str, column: pyarrow.ChunkedArray, label: bool, warnings: list[str]
+) -> None:
+    """Looks for numbers in a column of text: refuses those with mistakes or signs, warns of a mixture."""
     from pyarrow import compute
 
-    numbers = compute.match_substring_regex(column, _NUMBER)
-    share = compute.mean(numbers).as_py()
-    if share is None or share in (0, 1):
+    plain = compute.match_substring_regex(column, _NUMBER)
+    bare = compute.match_substring_regex(compute.replace_substring_regex(column, _SIGNS, ""), _NUMBER)
+    share, with_signs = (compute.mean(numbers).as_py() or 0.0 for numbers in (plain, bare))
+    if share in (0, 1) and with_signs == share:
         return
-    first = compute.index(numbers, False).as_py()
+    first = compute.index(plain, False).as_py()
     what = f"`{column[first].as_py()[:50]}` in row {found.row(first)}"
-    if share >= MOSTLY_NUMBERS:
-        raise ValueError(
-            f"`{found.path}`: the column `{name}` holds numbers in most rows and {what}; empty the field if the value "
-            f"is missing, or leave the column out with --drop={name}."
-        )
-    warnings.append(f"the column `{name}` holds numbers and {what}; all of it is taken as text.")
+    where = f"`{found.path}`: the column `{name}` holds"
+    remedy = "" if label else f", or leave the column out with --drop={name}"
+    if share < MOSTLY_NUMBERS <= with_signs:
+        raise ValueError(f"{where} numbers with signs or commas, {what}; write them as 1234.5{remedy}.")
+    if share >= MOSTLY_NUMBERS and not label:
+        raise ValueError(f"{where} numbers in most rows and {what}; empty the field if the value is missing{remedy}.")
+    if share:
+        warnings.append(f"the column `{name}` holds numbers and {what}; all of it is taken as text.")
 
 
 def _labels(found: table_file.TableFile, columns: dict[str, np.ndarray]) -> np.ndarray:

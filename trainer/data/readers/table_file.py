@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import csv
 import dataclasses
 import io
@@ -93,7 +94,13 @@ def parse(path: str, content: bytes, strings: tuple[str, ...] = ()) -> TableFile
         )
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(_fault(path, text, delimiter, error)) from None
-    return TableFile(path, _named(path, [name.strip() for name in table.column_names], table), text, delimiter)
+    names = [name.strip() for name in table.column_names]
+    if all(map(_is_number, names)):
+        raise ValueError(
+            f"`{path}` has numbers in its first row, {', '.join(names[:3])}, where the names of its columns are "
+            "expected; add a row of names above."
+        )
+    return TableFile(path, _named(path, names, table), text, delimiter)
 
 
 def _decoded(path: str, content: bytes) -> str:
@@ -136,9 +143,18 @@ def _named(path: str, names: list[str], table: pyarrow.Table) -> dict[str, Any]:
         raise ValueError(f"`{path}` has no columns; give a table of at least two.")
     if not table.num_rows:
         raise ValueError(f"`{path}` names the columns {', '.join(names)} but has no rows; give a table with examples.")
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"`{path}` has two columns of the name `{twice[0]}`; rename one of them.")
+    if len(set(names)) < len(names):
+        ((twice, _),) = collections.Counter(names).most_common(1)
+        raise ValueError(f"`{path}` has two columns of the name `{twice}`; rename one of them.")
     return dict(zip(names, table.columns, strict=True))
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _line(error: Exception) -> str:

@@ -49,6 +49,7 @@ BAD = {
     "a,b\n1,2\n1\n": "names 2 columns in row 1, but row 3 has 1 field;",
     'a,b\n"1,2\n3,4\n': "names 2 columns in row 1, but row 2 has 1 field;",
     "\n \n": "nothing but empty lines|has no rows",
+    "5.1,3\n4,2\n": "has numbers in its first row, 5.1, 3, where the names",
     "a,b\n": "names the columns a, b but has no rows",
     "a,b,a\n1,2,3\n": "two columns of the name `a`",
     b"a,b\n1,2\n\n3,\xff\n": "is not UTF-8 text: row 4 holds the byte 0xff",

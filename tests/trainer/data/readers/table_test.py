@@ -97,6 +97,9 @@ def test_a_mixture_is_taken_as_text_with_a_warning(tmp_path):
     found = read(tmp_path, "a,y\n1,0\n2,1\nA/5,0\n")
     (warning,) = found.warnings
     assert "`A/5` in row 4" in warning
+    found = read(tmp_path, "a,y\n1,0\n2,0\n4,0\n" + "5,x\n7,2\n" * 9)
+    assert "`x` in row 5" in found.warnings[0]
+    assert read(tmp_path, 'a,y\n"x, y",0\n"5, z",1\n').warnings == ()
 
 
 BAD = {
@@ -116,6 +119,9 @@ BAD = {
     "infinity": ("a,y\n1,0\n\n-inf,1\n", {}, "`a` holds -inf in row 4"),
     "too large": ("a,y\n1,0\n1e39,1\n", {}, r"`a` holds 1e\+39 in row 3"),
     "mixed": ("a,y\n" + "1,0\n" * 20 + "n/k,1\n", {}, "`a` holds numbers in most rows and `n/k` in row 22"),
+    "decimal commas": ("a;y\n3,5;0\n-2,5;1\n", {}, "`a` holds numbers with signs or commas, `3,5` in row 2"),
+    "prices": ('a,y\n5,"$1,200"\n3,$70\n', {}, r"`y` holds numbers with signs or commas, `\$1,200` in row 2"),
+    "shares": ("a,y\n5%,0\n7%,1\n", {}, "`5%` in row 2; write them as .*--drop=a"),
     "dates": ("a,y\n2020-01-01,0\n", {}, r"`a` holds date32\[day\].*--drop=a"),
     "times": ("a,y\n2020-01-01 10:00:00,0\n", {}, "`a` holds timestamp.*--drop=a"),
     "dates as label": ("a,y\n5,2020-01-01\n", {}, "`y` holds date32.*; replace it by numbers"),
