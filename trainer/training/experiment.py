@@ -23,7 +23,7 @@ from ..settings import class_weight, differences, naming
 from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
-from . import initial_weights, user_model
+from . import initial_weights, serving, user_model
 from .inputs import EVAL_BATCH
 from .run import Run
 from .trainer import Trainer
@@ -95,6 +95,7 @@ def build(config: Config) -> Run:
         courses=courses,
         shown=_shown(config),
         **_described(config, dataset),
+        serving=serving.of(dataset, from_logits),
     )
 
 
