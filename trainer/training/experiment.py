@@ -47,7 +47,6 @@ def build(config: Config) -> Run:
         tf.config.experimental.enable_op_determinism()
     strategy = replicas.strategy(config.num_replicas)
     dataset = _loaded(config)
-    assert dataset.validation is not None
     timeline = _timeline(config, dataset.train.num_examples, strategy.num_replicas_in_sync)
     with strategy.scope():
         model, from_logits = _model(config, dataset)
@@ -66,6 +65,7 @@ def build(config: Config) -> Run:
             settings=config,
         )
     initial = _begin(config, trainer.model)
+    assert dataset.validation is not None
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     augmentation = _augmentation(config, dataset)
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy, augmentation)
