@@ -29,6 +29,7 @@ CONTENTS = {
         "tutorials/own-loop",
         "tutorials/keras-fit",
         "tutorials/own-set",
+        "tutorials/your-own-data",
     ],
     "Concepts": ["concepts/*"],
     "Reference": ["reference/*"],

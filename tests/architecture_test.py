@@ -36,6 +36,8 @@ ORDER = {
         *("training", "main", "__init__"),
     ),
 }
+# Programs: nothing imports them, and together they are one room.
+PROGRAMS = ("main", "predict")
 MOST_ROOMS = 12
 MOST_ARROWS = {"constraints": 30, "trainer": 30}
 
@@ -67,6 +69,8 @@ def attributes(path: pathlib.Path) -> set[str]:
 def room(package: str, parts: tuple[str, ...]) -> str:
     """The room that a name lies in: a folder or file at the top of a package, or `__init__` for its own names."""
     name = parts[1] if len(parts) > 1 else "__init__"
+    if package == "trainer" and name in PROGRAMS:
+        return "main"
     there = (ROOT / package / name).is_dir() or (ROOT / package / f"{name}.py").is_file()
     return name if there else "__init__"
 

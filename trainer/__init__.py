@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .settings.run import RunSettings
     from .training.callback import Constrain
     from .training.load_data import load_data
+    from .training.model_file import load
     from .training.targets import Targets, match
     from .training.trainer import Trainer
 
@@ -23,10 +24,11 @@ _HOMES = {
     "Targets": "training.targets",
     "Trainer": "training.trainer",
     "attach": "rules.attach",
+    "load": "training.model_file",
     "load_data": "training.load_data",
     "match": "training.targets",
 }
-__all__ = ["Constrain", "Rule", "RunSettings", "Targets", "Trainer", "attach", "load_data", "match"]
+__all__ = ["Constrain", "Rule", "RunSettings", "Targets", "Trainer", "attach", "load", "load_data", "match"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pathlib
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from tests.support import processes
+from tests.support import any_data, bad_files, processes
 from tests.support.suites import fast
 from trainer.data import dataset
 
@@ -170,6 +171,50 @@ def test_and_so_do_others_of_its_kind(server, data_dir, tmp_path, name):
 @pytest.mark.parametrize("name", fast(["no_such_flag", "pattern"], "no_such_flag"))
 def test_the_program_as_it_is_started_says_it_too(data_dir, tmp_path, name):
     check(processes.train, MISTAKES[name], data_dir, tmp_path)
+
+
+@pytest.mark.parametrize("name", fast(bad_files.CASES, *bad_files.FAST))
+def test_a_file_that_cannot_be_trained_on_is_refused(server, tmp_path, name):
+    make, flags, words = bad_files.CASES[name]
+    given, folder = tmp_path / "given", tmp_path / "here"
+    given.mkdir()
+    folder.mkdir()
+    path = make(given)
+    before = processes.listing(given)
+    result = server.train(f"--dataset={path}", *flags, cwd=folder)
+    assert result.returncode == 2, result.stdout
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert "step" not in result.stdout
+    assert processes.listing(folder) == {}
+    assert processes.listing(given) == before
+
+
+def test_a_file_that_changes_between_two_starts_is_refused(server, tmp_path):
+    path = any_data.archive(tmp_path)
+    flags = [f"--dataset={path}", "--run_dir=run", "--train_steps=4", "--hidden_units=3"]
+    server.succeed(*flags, cwd=tmp_path)
+    any_data.archive(tmp_path, y_train=2 - np.arange(90) % 3)
+    before = processes.listing(tmp_path)
+    result = server.train(*flags, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "read another content of" in result.stderr
+    assert "numbers.npz, which has changed since" in result.stderr
+    assert processes.listing(tmp_path) == before
+    any_data.archive(tmp_path)
+    assert "continues at step 4 of 4" in server.succeed(*flags, cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_a_class_with_one_example_and_damaged_images_are_warnings(server, tmp_path):
+    labels = np.array([*(np.arange(89) % 3), 3])
+    flags = ["--train_steps=4", "--run_dir=run", "--overwrite"]
+    alone = server.succeed(f"--dataset={any_data.archive(tmp_path, y_train=labels)}", *flags, cwd=tmp_path)
+    assert "warning: class 3 has a single example, which stays in training" in alone.stdout
+    images = [f"--dataset={bad_files.damaged_image(tmp_path)}", "--skip_damaged", *flags]
+    assert "warning: 1 image of" in server.succeed(*images, cwd=tmp_path).stdout
 
 
 def test_a_run_directory_that_cannot_be_one(server, tmp_path):

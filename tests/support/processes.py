@@ -29,6 +29,19 @@ def train(*flags: str, cwd: pathlib.Path, timeout: float = 300) -> subprocess.Co
     )
 
 
+def program(module: str, *arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Runs another program of the project to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def succeed(*flags: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
     """Runs the program and fails the test with its output unless it ends well."""
     return succeeded(train(*flags, cwd=cwd))

@@ -156,7 +156,6 @@ class Dataset:
             "task_line": f"task: {task.described()}, {task.reason}" + (task.other and f"; {task.other}"),
             "task": task.recorded(),
             "files": {self.name: self.fingerprint} if self.fingerprint else {},
-            "preprocessing": None if self.preprocessing is None else self.preprocessing.model,
             "warnings": self.warnings,
         }
 

@@ -58,14 +58,10 @@ class Preprocessing:
         """
         import tensorflow as tf
 
-        if self.kind == TABLE:
-            inputs: Any = _columns(self.model, features)
-            size = len(next(iter(inputs.values())))
-        else:
-            inputs = _array(self.model, features)
-            size = len(inputs)
-            if self.kind == IMAGE:
-                return inputs
+        inputs = as_inputs(self.model, features)
+        if self.kind == IMAGE:
+            return inputs
+        size = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
         found = np.empty((size, *self.input_shape), np.int32 if self.kind == TEXT else np.float32)
         # Strings have no kernels elsewhere, and a copy to a device would cost more than it saves.
         with tf.device("CPU"):
@@ -129,7 +125,7 @@ def load(folder: str | os.PathLike[str]) -> Preprocessing:
     (output,) = model.outputs
     sizes = [layer.vocabulary_size() for layer in model.layers if hasattr(layer, "vocabulary_size")]
     first = model.inputs[0]
-    if not isinstance(model, keras.Sequential) and isinstance(model.input, dict):
+    if isinstance(input_of(model), dict):
         return Preprocessing(TABLE, tuple(output.shape[1:]), model)
     if first.dtype == "string":
         return Preprocessing(TEXT, tuple(output.shape[1:]), model, max(sizes))
@@ -172,6 +168,23 @@ def standardized(values: Any, standardizer: Standardizer) -> Any:
     constant = ~np.isfinite(deviation) | (deviation < np.finfo(np.float32).tiny)
     shifted = keras.ops.subtract(values, mean)
     return keras.ops.divide(shifted, np.where(constant, np.float32(np.inf), deviation))
+
+
+def as_inputs(model: keras.Model, features: Any) -> Any:
+    """Raw examples as a model of raw examples takes them: an array, or a dict of columns [n, 1].
+
+    Raises:
+      ValueError: they are not like what the model was made for.
+    """
+    return _columns(model, features) if isinstance(input_of(model), dict) else _array(model, features)
+
+
+def input_of(model: keras.Model) -> Any:
+    """The symbolic input of a model: a tensor, or a structure of tensors."""
+    import keras
+
+    # A sequential model that was never called has no `input` of its own.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def _array(model: keras.Model, features: Any) -> np.ndarray:

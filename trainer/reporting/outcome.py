@@ -20,7 +20,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
       directory: the run directory.
 
     Returns:
-      Four lines, and one more where the training data came from a stream.
+      A few lines.
     """
     evaluation, best, step = certificate["evaluation"], certificate["best"], certificate["step"]
     name = best["monitor"]
@@ -33,6 +33,11 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
         held = "no rule to judge, as neither a penalty nor a rule that has ended has a verdict"
     sparsity = certificate["sparsity"]
     zeros = "" if sparsity is None else f"; {sparsity:.1%} of the weights under rules are exact zeros"
+    model = certificate.get("model")
+    kept = []
+    if model is not None:
+        why = ": those of the best checkpoint break a rule of the end" if model["weights"] == "last" else ""
+        kept = [f"{directory / model['file']} holds the {model['weights']} weights, of step {model['step']:,}{why}"]
     chosen = f"best checkpoint, step {best['step']:,}: validation {_number(name, best[name])}"
     waited = certificate.get("waiting_share")
     waiting = [] if waited is None else [f"training waited for data {waited:.1%} of the time"]
@@ -42,6 +47,7 @@ def described(certificate: dict[str, Any], directory: pathlib.Path) -> str:
             f"the last weights: test {_numbers(evaluation, name)}",
             f"{chosen}, test {of_best}",
             *waiting,
+            *kept,
             f"{directory / run_directory.CERTIFICATE} says more, and TensorBoard shows the run: "
             f"{_tensorboard()} --logdir={shlex.quote(str(directory))}",
         ]

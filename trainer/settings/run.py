@@ -15,7 +15,7 @@ JIT = ("auto", "off", "on")
 ON_NONFINITE = ("abort", "rollback", "skip")
 
 # Settings that do not affect the result. They may change when a run is resumed.
-CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir", "steps_per_loop"})
+CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir", "save_model", "steps_per_loop"})
 
 
 def setting(default: Any, text: str, **limits: Any) -> Any:
@@ -62,6 +62,7 @@ class RunSettings:
         "auto", "Continue the run in the run directory: if there is one, never, or always.", choices=RESUME
     )
     overwrite: bool = setting(False, "Delete an earlier run in the run directory and start anew.")
+    save_model: bool = setting(True, "Write model.keras: raw examples in, answers out, in stock Keras.")
     summary_every: str = setting("100", "TensorBoard scalars: every so many steps, 1% or 1ep.", interval=True)
     histogram_every: str = setting("10%", "TensorBoard histograms: every so many steps, 10% or 5ep.", interval=True)
     eval_every: str = setting("1ep", "Evaluation: every so many steps, 5% or 1ep.", interval=True)

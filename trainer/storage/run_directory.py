@@ -27,11 +27,12 @@ CERTIFICATE = "certificate.json"
 FLAGS = "flags.txt"
 HISTORY = "history.json"
 LOCK = ".lock"
+MODEL = "model.keras"
 PREPROCESSING = "preprocessing.keras"
 RUN = "run.json"
 SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, PREPROCESSING, RUN, SAVED, *EVENTS})
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, PREPROCESSING, RUN, SAVED, *EVENTS})
 FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
 # What `run.json` calls the fingerprints of the files that a run reads.
 FILES = "files"

@@ -24,7 +24,7 @@ from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage import checkpoint_folders
 from ..storage.run_directory import RunDirectory
-from . import initial_weights, user_model
+from . import initial_weights, serving, user_model
 from .inputs import EVAL_BATCH
 from .run import Run
 from .trainer import Trainer
@@ -95,6 +95,7 @@ def build(config: Config) -> Run:
         courses=courses,
         shown=_shown(config),
         **_described(config, dataset, initial),
+        serving=serving.of(dataset, from_logits),
     )
 
 

@@ -98,11 +98,11 @@ class Keeper:
     def _keep_preprocessing(self, directory: run_directory.RunDirectory) -> None:
         """Writes what makes features of raw examples, so that new ones are treated alike."""
         path = directory.path / run_directory.PREPROCESSING
-        if self._run.preprocessing is None or path.exists():
+        if self._run.serving.preprocessing is None or path.exists():
             return
         with tempfile.TemporaryDirectory() as folder:
             made = pathlib.Path(folder) / run_directory.PREPROCESSING
-            self._run.preprocessing.save(made)
+            self._run.serving.preprocessing.save(made)
             files.write_atomically(path, made.read_bytes())
 
     def _lengthen(

@@ -18,6 +18,7 @@ from ..rules.target import Target
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
 from ..storage.run_directory import RunDirectory
+from .serving import Serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Run:
       task_line: what is learnt, and how that was found; empty where there is nothing to say.
       task: what is learnt, as plain JSON values.
       files: what the run reads -> a fingerprint of its content; another content is another run.
-      preprocessing: makes features of raw examples; None: the run does not know how.
       warnings: what the user should know of the data, a sentence each.
       train_source: batches to learn from.
       courses: what a run of the recorded settings does at each step of a timeline, as far as its length decides it, see
         `trainer.engine.course`.
       validation_source: examples to choose the best weights on; None: there is no best.
       test_source: examples that the finished run is judged on, once; None: it is not.
+      serving: what stands around the network in `model.keras`.
     """
 
     settings: RunSettings
@@ -63,8 +64,8 @@ class Run:
     task_line: str = ""
     task: dict[str, Any] | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
-    preprocessing: keras.Model | None = None
     warnings: tuple[str, ...] = ()
+    serving: Serving = dataclasses.field(default_factory=Serving)
 
     def directory(self) -> RunDirectory | None:
         """Where the run is kept; None: nowhere."""

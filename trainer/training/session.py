@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..storage.checkpoints import Checkpoints, read_weights
 from .best import Best
 from .callbacks import Callbacks
 from .keeper import Keeper
+from .model_file import ModelFile
 from .run import Run
 from .waiting import Waiting
 
@@ -58,6 +60,7 @@ class Session:
         names = [name for name in run.steps.training_results(np.ones(run.steps.num_totals)) if name != "penalty"]
         self._best = Best(run.state.best, names, run.settings.monitor, run.settings.mode)
         self._has_penalty = bool(run.model.losses)
+        self._model_file: ModelFile | None = None
         self._start = run.step
         # Where the rate was last measured: a step and the time.
         self._speed_reference = 0, 0.0
@@ -86,6 +89,8 @@ class Session:
                 self._print(line)
         for warning in run.warnings:
             print_line(f"warning: {warning}")
+        if self._directory is not None and run.settings.save_model:
+            self._model_file = ModelFile(self._directory.path, run.model, run.serving, print_line)
         self._start = run.step
         if run.settings.jit == "auto":
             self._choose_jit()
@@ -248,6 +253,8 @@ class Session:
             if self._directory is not None and self._checkpoints is not None:
                 self._directory.check_held()
                 self._checkpoints.save_best(wait=False)
+                if self._model_file is not None:
+                    self._model_file.changed()
         return better
 
     def _write_histograms(self, step: int, chunk: Chunk | None = None) -> None:
@@ -316,21 +323,41 @@ class Session:
     def _judged(self, what: str, source: Source) -> dict[str, float]:
         return self._run.steps.evaluate(source, self._report.part(what, source.num_examples or 0))
 
-    def _test_of_best(self) -> dict[str, float] | None:
-        """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
+    @contextlib.contextmanager
+    def _at_best(self) -> Iterator[None]:
+        """Gives the model the weights of the best checkpoint for a while; raises ValueError where it is damaged."""
         run = self._run
         assert self._directory is not None
-        assert run.test_source is not None
         last = [variable.numpy() for variable in run.model.variables]
         try:
             read_weights(self._directory.checkpoints / "best", run.model, "best checkpoint")
-            return self._judged("test of the best", run.test_source)
-        except ValueError as error:
-            print_line(f"warning: the best checkpoint is not judged on the test split: {error}")
-            return None
+            yield
         finally:
             for variable, value in zip(run.model.variables, last, strict=True):
                 variable.assign(value)
+
+    def _test_of_best(self) -> dict[str, float] | None:
+        """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
+        assert self._run.test_source is not None
+        try:
+            with self._at_best():
+                return self._judged("test of the best", self._run.test_source)
+        except ValueError as error:
+            print_line(f"warning: the best checkpoint is not judged on the test split: {error}")
+            return None
+
+    def _write_model(self, step: int) -> dict[str, Any] | None:
+        """Writes the best weights as `model.keras`, or the last where the best break a rule; says which."""
+        run, file = self._run, self._model_file
+        if file is None:
+            return None
+        best = self._best.step if self._best.known and run.validation_source is not None else step
+        if best != step:
+            # They were the best under the bounds of their time, and need not obey those of the end.
+            with contextlib.suppress(ValueError), self._at_best():
+                if certificate.certify(run.targets, step)["feasible"]:
+                    return _model_entry("best", best) if file.write() else None
+        return _model_entry("best" if best == step else "last", step) if file.write() else None
 
     def _finish(self, step: int) -> dict[str, Any]:
         run = self._run
@@ -356,6 +383,7 @@ class Session:
             "splits": run.splits,
             "evaluation": evaluation and _numbers(evaluation),
             "best": self._described_best(step, evaluation),
+            "model": self._write_model(step),
             "replicas": {
                 "count": run.strategy.num_replicas_in_sync,
                 # Each replica has its own means of a batch normalization, as in `fit`.
@@ -397,6 +425,10 @@ class Session:
 def _written(what: str, results: dict[str, float]) -> str:
     """Results in a line: `train loss 0.1234  accuracy 0.9876`."""
     return f"{what} " + "  ".join(f"{name} {value:.4f}" for name, value in results.items())
+
+
+def _model_entry(weights: str, step: int) -> dict[str, Any]:
+    return {"file": run_directory.MODEL, "weights": weights, "step": step}
 
 
 def _numbers(evaluation: dict[str, float]) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..data.parts import Split
+from ..data.parts import Dataset, Split
 from ..data.source import Source
 from ..engine.evaluation import Evaluation, predict
 from ..engine.objective import Compiled, Objective
@@ -26,7 +26,7 @@ from ..runtime.keras_internals import learning_rate, of_strategy
 from ..settings.rule import Rule
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
-from . import identity, inputs, mask_source
+from . import identity, inputs, mask_source, serving, user_model
 from .callbacks import Callbacks
 from .placement import has_own_loss, in_scope, placed
 from .run import Run
@@ -193,6 +193,9 @@ class Trainer:
             total = done + count
             timeline = Timeline(total, per_epoch or total)
             objective = Compiled(self.model, self._strategy, given.train.spec, given.reconstructs)
+            around = {}
+            if isinstance(x, Dataset):
+                around = {"serving": serving.of(x, user_model.gives_logits(self.model))}
             run = self.prepare(
                 train_source=given.train,
                 validation_source=given.validation,
@@ -202,6 +205,7 @@ class Trainer:
                 settings=settings,
                 **identity.of_trainer(self.model, self._rules, settings, timeline, given, steps),
                 **given.told,
+                **around,
             )
         history = keras.callbacks.History()
         history.set_model(self.model)

@@ -131,6 +131,14 @@ def _fits(sizes: Sequence[int | None], shape: Sequence[int]) -> bool:
     return len(sizes) == len(shape) and all(size in (None, given) for size, given in zip(sizes, shape, strict=True))
 
 
+def gives_logits(model: keras.Model) -> bool:
+    """Whether a model ends in logits; False for probabilities, and for a model whose layers are not known."""
+    try:
+        return _ending(model.outputs[0]) == "logits"
+    except (AttributeError, IndexError, TypeError):
+        return False
+
+
 def _check_output(model: keras.Model, num_outputs: int, task_name: str, where: str) -> str:
     """What the network's outputs are: "logits", "softmax" or "sigmoid"."""
     if len(model.outputs) != 1:

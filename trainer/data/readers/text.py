@@ -47,12 +47,12 @@ def read(path: str, options: FileOptions) -> Raw:
         for part, files in parts.items():
             features = np.empty(len(files.paths), object)
             for place, name in enumerate(files.paths):
-                content = next(contents)
-                features[place] = _decoded(name, content)
+                raw = next(contents)
+                features[place] = _decoded(name, raw)
                 if not features[place].strip():
                     empty.append(name)
-                line = os.fsencode(os.path.relpath(name, path)) + b"\0%d\0" % len(content)
-                checksum = zlib.crc32(content, zlib.crc32(line, checksum))
+                line = os.fsencode(os.path.relpath(name, path)) + b"\0%d\0" % len(raw)
+                checksum = zlib.crc32(raw, zlib.crc32(line, checksum))
                 reached(done := done + 1)
             examples[part] = Examples(len(features), features, files.labels)
     warnings: tuple[str, ...] = ()
@@ -68,6 +68,15 @@ def _content(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise folders.unreadable(path, error) from None
+
+
+def content(path: str) -> str:
+    """The text of a file.
+
+    Raises:
+      ValueError: it cannot be read, or is not UTF-8.
+    """
+    return _decoded(path, _content(path))
 
 
 def _decoded(path: str, content: bytes) -> str:
