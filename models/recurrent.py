@@ -75,7 +75,9 @@ def _build(
     dropout = _blocks.share("dropout", dropout)
     inputs = _blocks.features(input_shape)
     x = _blocks.sequence(_blocks.numbers(inputs, input_shape, embedding_dim, mask=True), name)
+    # cuDNN takes no mask that hides a whole text, as that of a text without words does.
+    fused = False if isinstance(input_shape, _blocks.Tokens) else "auto"
     for i, units in enumerate(hidden_units, start=1):
-        x = layer(units, return_sequences=i < len(hidden_units), name=f"{name}_{i}")(x)
+        x = layer(units, return_sequences=i < len(hidden_units), use_cudnn=fused, name=f"{name}_{i}")(x)
         x = _blocks.dropped(x, dropout, f"dropout_{i}")
     return keras.Model(inputs, _blocks.head(x, num_outputs), name=name)

@@ -21,7 +21,10 @@ from tests.support.processes import ROOT
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
 README = "../README.md"
 # Pages whose Python compiles several training steps.
-LONG = {f"tutorials/{name}.md" for name in ("keras-fit", "own-loop", "own-model", "your-own-data")}
+LONG = {
+    f"tutorials/{name}.md"
+    for name in ("keras-fit", "own-loop", "own-model", "prune-a-trained-network", "your-own-data")
+}
 STEPS = "20"
 
 
@@ -46,8 +49,8 @@ WITH_PYTHON = [page for page in (*PAGES, README) if blocks(page, "python")]
 WITH_TRAINING = [page for page in PAGES if training(page)]
 # Rules files that a page tells its reader to write: each `toml` block, under the name that its commands use.
 WRITTEN = {"tutorials/sparsity-ramp.md": "ramp.toml"}
-# Pages whose first block of Python makes the files that their commands train on.
-MAKES_FILES = {"tutorials/your-own-data.md"}
+# Pages whose first block of Python makes the files that their commands read.
+MAKES_FILES = {"tutorials/prune-a-trained-network.md", "tutorials/your-own-data.md"}
 
 
 @pytest.fixture

@@ -305,6 +305,9 @@ def test_recurrent_networks_pass_over_padding(name: str) -> None:
     model = build(name, TEXT)
     ids = texts(5)
     longer = np.concatenate([ids, np.zeros((5, 3), np.int32)], axis=1)
+    # A text without words, the first, would stop cuDNN.
+    assert model.get_layer(f"{name}_1").use_cudnn is False
+    assert build(name).get_layer(f"{name}_1").use_cudnn == "auto"
     other = build(name, models.Tokens(10, 50))
     np.testing.assert_allclose(other(longer), model(ids), atol=1e-6)
 

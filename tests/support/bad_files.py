@@ -70,7 +70,7 @@ def empty_folder(folder: pathlib.Path) -> pathlib.Path:
     return folder / "nothing"
 
 
-ROWS = "size,kind,price\n" + "".join(f"{i % 7},{'ab'[i % 2]},{i * 1.5}\n" for i in range(40))
+ROWS = "size,kind,price\n" + "".join(f"{i % 7},{'ab'[i % 2]},{i * 1.5}\n" for i in range(80))
 NAN = np.where(np.arange(450).reshape(90, 5) == 7, np.nan, 1.0).astype(np.float32)
 OBJECTS = np.array([{"run": "me"}] * 90, object)
 

@@ -66,6 +66,7 @@ class RunDirectory:
       path: the directory.
       exclusive: whether a second run would be noticed; False after `open` where the file system has no locks.
       shorter: what `run.json` says of an earlier run that these settings make longer; None where there is none.
+      read: the fingerprints of the files that the run to be continued began with.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RunDirectory:
         self.path = pathlib.Path(path)
         self.exclusive = True
         self.shorter: dict[str, Any] | None = None
+        self.read: dict[str, str] = {}
         self._settings = settings
         self._described = described
         self._resume = resume
@@ -140,7 +142,8 @@ class RunDirectory:
                 f"--run_dir={self.path} holds this run already and --resume=never forbids to continue it; "
                 "choose another --run_dir, or add --overwrite to delete it."
             )
-        self._refuse_changed(record.get(FILES, {}))
+        self.read = record.get(FILES, {})
+        self._refuse_changed(self.read)
         return True
 
     def open(self, flagfile: str | None, facts: dict[str, Any]) -> bool:

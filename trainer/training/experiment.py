@@ -22,6 +22,7 @@ from ..runtime import replicas
 from ..settings import class_weight, differences, naming
 from ..settings.config import Config
 from ..settings.timeline import Timeline
+from ..storage import checkpoint_folders
 from ..storage.run_directory import RunDirectory
 from . import initial_weights, serving, user_model
 from .inputs import EVAL_BATCH
@@ -63,8 +64,7 @@ def build(config: Config) -> Run:
             metrics=None if fused else task.metrics(config.metrics, from_logits=from_logits),
             settings=config,
         )
-    if config.init_from is not None:
-        initial_weights.load(config.init_from, trainer.model)
+    initial = _begin(config, trainer.model)
     assert dataset.validation is not None
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
     augmentation = _augmentation(config, dataset)
@@ -94,7 +94,7 @@ def build(config: Config) -> Run:
         identity=config.identity(),
         courses=courses,
         shown=_shown(config),
-        **_described(config, dataset),
+        **_described(config, dataset, initial),
         serving=serving.of(dataset, from_logits),
     )
 
@@ -141,14 +141,25 @@ def _model(config: Config, dataset: data.Dataset) -> tuple[keras.Model | Callabl
     return lambda: models.REGISTRY[config.model](shape, outputs, **config.model_options), True
 
 
-def _described(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+def _begin(config: Config, model: keras.Model) -> dict[str, str]:
+    """Gives a new run its first weights, and returns where they are from, with a fingerprint."""
+    if config.init_from is None:
+        return {}
+    directory = directory_of(config)
+    if directory.check() and checkpoint_folders.steps(directory.checkpoints):
+        # A continued run has all its weights, whatever has become of the source.
+        return {config.init_from: directory.read.get(config.init_from, "")}
+    initial_weights.load(config.init_from, model)
+    return {config.init_from: initial_weights.fingerprint(config.init_from)}
+
+
+def _described(config: Config, dataset: data.Dataset, initial: dict[str, str]) -> dict[str, Any]:
     """What the run says of the files that it reads: data, network and first weights."""
     told = dataset.described()
     if config.model not in models.REGISTRY:
         told["files"] = {**told["files"], config.model: user_model.fingerprint(config.model)}
         told["warnings"] = (*told["warnings"], *user_model.notes(config.model))
-    if config.init_from is not None:
-        told["files"] = {**told["files"], config.init_from: initial_weights.fingerprint(config.init_from)}
+    told["files"] = {**told["files"], **initial}
     return told
 
 

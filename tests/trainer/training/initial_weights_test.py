@@ -11,11 +11,15 @@ import pytest
 
 import models
 from tests.support import tiny_experiment
+from tests.support.rules import rule_of
 from tests.support.suites import fast
 from trainer.engine.run_state import RunState
 from trainer.runtime import replicas
+from trainer.runtime.signals import Interrupt
+from trainer.settings.config import Config
 from trainer.storage import checkpoints
-from trainer.training import initial_weights
+from trainer.training import experiment, initial_weights
+from trainer.training.session import Session
 
 layers = keras.layers
 KINDS = ("run", "net.keras", "net.weights.h5")
@@ -167,3 +171,88 @@ def test_the_fingerprint_changes_with_the_weights(tmp_path, kind):
     else:
         (other.save if kind == "net.keras" else other.save_weights)(source, overwrite=True)
     assert initial_weights.fingerprint(source) != first
+
+
+def trained(folder, name: str, *rules, **settings):
+    """A whole run, as the command makes it: what was built, and the certificate."""
+    usual = {
+        "input_shape": (6,),
+        "num_classes": 3,
+        "num_examples": 46,
+        "batch_size": 8,
+        "train_steps": 10,
+        "jit": "off",
+    }
+    options = {"model_options": {"hidden_units": (6,), "dropout": 0.0}} if "model" not in settings else {}
+    config = Config(
+        run_dir=str(folder / name), dataset="synthetic", rules=rules or (rule_of(),), **{**usual, **options, **settings}
+    )
+    directory = experiment.directory_of(config)
+    directory.check()
+    built = experiment.build(config)
+    begun = [variable.numpy() for variable in built.model.weights]
+    session = Session(built, directory)
+    try:
+        session.begin("--flag=1\n")
+        return built, begun, session.run(Interrupt())
+    finally:
+        session.close()
+
+
+@pytest.mark.slow
+def test_a_trained_network_is_pruned_and_goes_on_with_its_zeros_frozen(tmp_path):
+    dense, _, _ = trained(tmp_path, "dense")
+    source = {"init_from": str(tmp_path / "dense")}
+    half = rule_of("topk", {"sparsity": 0.5}, group="network")
+    sparse, begun, result = trained(tmp_path, "sparse", half, **source)
+    assert result["feasible"]
+    kept = [value != 0 for value in begun]
+    # The first projection leaves the largest half of the trained weights as they are.
+    for value, marks, variable in zip(begun, kept, dense.model.weights, strict=True):
+        np.testing.assert_array_equal(value[marks], variable.numpy()[marks])
+    zeros = [variable.numpy() == 0 for variable in sparse.model.trainable_variables[::2]]
+    assert sum(map(np.sum, zeros)) == (6 * 6 + 6 * 3) // 2
+    frozen = {"init_from": str(tmp_path / "sparse"), "learning_rate": 0.1}
+    again, begun, result = trained(tmp_path, "frozen", rule_of("mask"), **frozen)
+    assert result["feasible"]
+    assert tiny_experiment.same_bits(begun, weights(sparse.model))
+    # Its own steps were counted from zero, by an optimizer that knows nothing of the first run.
+    assert int(again.optimizer.iterations.numpy()) == 10
+    ended = [variable.numpy() == 0 for variable in again.model.trainable_variables[::2]]
+    assert tiny_experiment.same_bits(ended, zeros)
+    assert not tiny_experiment.same_bits(weights(again.model), begun)
+
+
+@pytest.mark.slow
+def test_a_continued_run_needs_its_source_no_more(tmp_path):
+    trained(tmp_path, "dense")
+    source = {"init_from": str(tmp_path / "dense"), "checkpoint_every": "5"}
+    whole, _, _ = trained(tmp_path, "whole", **source)
+    # Stopped before its first checkpoint, it begins again with the weights of the source.
+    shutil.copytree(tmp_path / "whole", tmp_path / "early")
+    shutil.rmtree(tmp_path / "early" / "checkpoints")
+    for name in ("saved.json", "certificate.json"):
+        (tmp_path / "early" / name).unlink()
+    early, _, _ = trained(tmp_path, "early", **source)
+    assert tiny_experiment.same_bits(weights(early.model), weights(whole.model))
+    shutil.copytree(tmp_path / "whole", tmp_path / "late")
+    shutil.rmtree(tmp_path / "late" / "checkpoints" / "step-00000010")
+    shutil.rmtree(tmp_path / "dense")
+    late, _, _ = trained(tmp_path, "late", **source)
+    assert tiny_experiment.same_bits(weights(late.model), weights(whole.model))
+    with pytest.raises(ValueError, match="does not exist; give the directory of a run"):
+        trained(tmp_path, "new", **source)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_network_of_a_file_is_pruned(tmp_path):
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, activation="relu"), layers.Dense(3, "softmax")])
+    path = str(tmp_path / "net.keras")
+    model.save(path)
+    built, begun, result = trained(tmp_path, "run", rule_of("topk", {"sparsity": 0.9}, group="network"), model=path)
+    assert result["feasible"]
+    kernels = begun[::2]
+    kept = np.concatenate([value[value != 0] for value in kernels])
+    assert set(kept.tolist()) <= set(np.concatenate([value.ravel() for value in model.get_weights()[::2]]).tolist())
+    assert np.isfinite(result["evaluation"]["loss"])
+    assert built.model.name == model.name
