@@ -52,7 +52,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "When something goes wrong": ("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
     "Run directory and reports": (
         *("run_dir", "resume", "overwrite", "dry_run", "summary_every", "histogram_every", "eval_every"),
-        *("checkpoint_every", "early_stopping", "verbosity"),
+        *("checkpoint_every", "save_model", "early_stopping", "verbosity"),
     ),
 }
 OTHER = "Other flags"

@@ -113,7 +113,9 @@ def _check_input(model: keras.Model, input_shape: Sequence[int] | models.Tokens,
         shape = tuple(input_shape)
         data = f"an example of the data is float32 of shape {shape}"
         if not kind.startswith(("float", "bfloat")):
-            raise ValueError(f"{where} reads {kind} of shape {tuple(sizes)}, and {data}; {_ADVICE}.")
+            raw = "to begin with a run, whose model.keras takes raw examples, name its directory by --init_from"
+            advice = raw if kind in ("uint8", "string") else _ADVICE
+            raise ValueError(f"{where} reads {kind} of shape {tuple(sizes)}, and {data}; {advice}.")
     if not any(_fits(sizes, candidate) for candidate in _ranks(shape, sizes)):
         raise ValueError(f"{where} reads {kind} of shape {tuple(sizes)}, and {data}; {_ADVICE}.")
 

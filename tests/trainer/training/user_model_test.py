@@ -150,6 +150,11 @@ def image(shape, **given) -> keras.Model:
             (4,),
             "reads int32 of shape (4,), and an example of the data is float32",
         ),
+        (
+            lambda: sequential(layers.Rescaling(1 / 255), layers.Dense(3), dtype="uint8"),
+            (4,),
+            "whose model.keras takes raw examples, name its directory by --init_from",
+        ),
         (lambda: sequential(layers.Dense(3), shape=(5,)), TEXT, "and the data are texts of 5 token ids"),
         (
             lambda: sequential(layers.Embedding(20, 3), layers.GlobalMaxPooling1D(), shape=(6,), dtype="int32"),
