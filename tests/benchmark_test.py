@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scripts.benchmark import contests, operations, opponents, outputs, pauses, processes
+from scripts.benchmark import contests, data, operations, opponents, outputs, pauses, processes
 from scripts.benchmark.opponents import Fit, Floor, Ours
 from tests.support import tensorboard_data
 from trainer.settings.config import Config
@@ -150,6 +150,21 @@ def test_the_same_batch_again_and_again():
         assert one.shape[0] == config.batch_size
         np.testing.assert_array_equal(one, other)
     ours.close()
+
+
+def test_images_and_targets_of_data(tmp_path, monkeypatch):
+    folder = data._images(tmp_path / "images", 25)
+    assert len(list(folder.glob("*/*.png"))) == 25
+    assert tf.io.decode_png((folder / "3" / "13.png").read_bytes()).shape == (32, 32, 3)
+    monkeypatch.setattr(data.os, "cpu_count", lambda: 2)
+    figures = {
+        "cores busy with decoding": 1.9,
+        "waiting, streamed, %": 6.0,
+        "peak memory, streamed, MiB": 800.0,
+        "peak memory, streamed, a quarter of them, MiB": 790.0,
+        "first step on an archive of the size of MNIST, s": 2.0,
+    }
+    assert [row[2] for row in data.targets(figures)] == ["held", "NOT HELD", "held", "held"]
 
 
 @pytest.fixture

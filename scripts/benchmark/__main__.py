@@ -19,11 +19,11 @@ quiet_import.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts.benchmark import contests, operations, outputs, pauses, processes, scale, scale_report  # noqa: E402
+from scripts.benchmark import contests, data, operations, outputs, pauses, processes, scale, scale_report  # noqa: E402
 from trainer.reporting.console import print_line  # noqa: E402
 from trainer.reporting.text_table import table  # noqa: E402
 
-PARTS = ("training", "costs", "processes", "scale", "profile")
+PARTS = ("training", "costs", "processes", "scale", "data", "profile")
 
 
 def main() -> None:
@@ -84,6 +84,12 @@ def main() -> None:
         figures["scale"] = scale.measure(arguments.quick)
         print_line("\nprojections of large tensors\n" + scale_report.shown(figures["scale"]))
         targets += scale_report.targets(figures["scale"])
+        keep()
+    if "data" in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            figures["data"] = data.measure(pathlib.Path(folder), arguments.quick)
+        print_line("\ndata\n" + table(["", ""], [[name, f"{x:,.2f}"] for name, x in figures["data"].items()]))
+        targets += data.targets(figures["data"])
         keep()
     if "profile" in parts:
         figures["profile"] = operations.measure()

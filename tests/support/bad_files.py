@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow.parquet
 
 from tests.support import any_data, media
 
@@ -29,6 +30,16 @@ def written(name: str, content: str | bytes) -> Callable[[pathlib.Path], pathlib
 def changed(**arrays: np.ndarray) -> Callable[[pathlib.Path], pathlib.Path]:
     """Makes an archive of three classes with other arrays."""
     return lambda folder: any_data.archive(folder, **arrays)
+
+
+def parquet(**columns: list) -> Callable[[pathlib.Path], pathlib.Path]:
+    """Makes a Parquet file of these columns."""
+
+    def make(folder: pathlib.Path) -> pathlib.Path:
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / "t.parquet")
+        return folder / "t.parquet"
+
+    return make
 
 
 def cut_short(folder: pathlib.Path) -> pathlib.Path:
@@ -70,7 +81,7 @@ def empty_folder(folder: pathlib.Path) -> pathlib.Path:
     return folder / "nothing"
 
 
-ROWS = "size,kind,price\n" + "".join(f"{i % 7},{'ab'[i % 2]},{i * 1.5}\n" for i in range(40))
+ROWS = "size,kind,price\n" + "".join(f"{i % 7},{'ab'[i % 2]},{i * 1.5}\n" for i in range(80))
 NAN = np.where(np.arange(450).reshape(90, 5) == 7, np.nan, 1.0).astype(np.float32)
 OBJECTS = np.array([{"run": "me"}] * 90, object)
 
@@ -82,8 +93,25 @@ CASES: dict[str, Case] = {
     "no label": (written("t.csv", ROWS), [], ["t.csv", "--label", "size, kind, price"]),
     "no such label": (written("t.csv", ROWS), ["--label=pric"], ["pric", "price"]),
     "no such column": (written("t.csv", ROWS), ["--label=price", "--drop=sice"], ["sice", "size"]),
-    "rows of another length": (written("t.csv", ROWS + "1,2\n"), ["--label=price"], ["t.csv"]),
-    "a label that is missing": (written("t.csv", ROWS + "1,a,\n"), ["--label=price"], ["price", "t.csv"]),
+    "rows of another length": (written("t.csv", ROWS + "1,2\n"), ["--label=price"], ["t.csv", "row 82 has 2 fields"]),
+    "a label that is missing": (written("t.csv", ROWS + "1,a,\n"), ["--label=price"], ["t.csv", "`price`", "row 82"]),
+    "names without rows": (written("t.csv", "size,price\n"), ["--label=price"], ["t.csv", "has no rows"]),
+    "rows without names": (written("t.csv", "1,2\n3,4\n"), ["--label=2"], ["t.csv", "numbers in its first row"]),
+    "two columns of one name": (written("t.csv", "a,a,b\n1,2,3\n"), ["--label=b"], ["two columns of the name `a`"]),
+    "mixed types": (written("t.csv", ROWS + "old,a,1\n"), ["--label=price"], ["`size`", "`old` in row 82"]),
+    "an infinite number": (written("t.csv", ROWS + "inf,a,1\n"), ["--label=price"], ["`size` holds inf in row 82"]),
+    "numbers with signs": (written("t.csv", "a,b\n5%,1\n7%,2\n"), ["--label=b"], ["`5%` in row 2", "--drop=a"]),
+    "dates": (written("t.csv", "a,b\n2020-01-01,1\n2020-01-02,2\n"), ["--label=b"], ["date32", "--drop=a"]),
+    "names of examples as label": (
+        written("t.csv", "a,b\n5,ann\n3,bob\n"),
+        ["--label=b"],
+        ["another text in every row"],
+    ),
+    "no Parquet": (written("t.parquet", ROWS), ["--label=price"], ["t.parquet", "is not Parquet"]),
+    "a nested column": (parquet(a=[[1], [2]], b=[0, 1]), ["--label=b"], ["t.parquet", "`a` holds list", "--drop=a"]),
+    "no column to learn from": (parquet(b=[0, 1]), ["--label=b"], ["t.parquet", "no column left to learn from"]),
+    "no archive": (written("x.npz", "hello"), [], ["x.npz", "not an .npz archive"]),
+    "a file of another kind": (written("x.json", "{}"), [], ["x.json", "no kind that can be read", ".parquet"]),
     "no array of this name": (written("x.npz", b"PK\x05\x06" + bytes(18)), [], ["x.npz", "x_train"]),
     "nan": (changed(x_train=NAN), [], ["numbers.npz", "x_train holds nan in row 1"]),
     "pickled objects": (changed(y_train=OBJECTS), [], ["numbers.npz", "y_train", "never unpickled"]),

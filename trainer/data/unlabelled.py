@@ -51,7 +51,7 @@ def read(path: str, model: keras.Model, text_column: str | None = None) -> tuple
     elif wanted == "images":
         features, names = _images(path, model)
     elif suffix in TABLES:
-        columns = _columns(path)
+        columns = _columns(path, _strings(path, model) if wanted == "columns" else ())
         names = None
         features = columns if wanted == "columns" else _numbers(path, columns)
     else:
@@ -69,6 +69,12 @@ def _wanted(model: keras.Model) -> str:
         return "columns"
     first = model.inputs[0]
     return {"string": "texts", "uint8": "images"}.get(first.dtype, "numbers")
+
+
+def _strings(path: str, model: keras.Model) -> tuple[str, ...]:
+    """The columns that the model takes as text, whatever they look like here: 007 stays 007."""
+    wanted = {name for name, tensor in preprocessing.input_of(model).items() if tensor.dtype == "string"}
+    return tuple(name for name in _columns(path) if preprocessing.input_name(name) in wanted)
 
 
 def _array(path: str) -> np.ndarray:

@@ -181,6 +181,9 @@ class Compiled(Objective):
       spec: the specs of a global batch, see `Source.spec`.
       reconstructs: whether the labels are the features, as rows of numbers, whatever labels a batch has.
 
+    Attributes:
+      output_shape: shape of the model's outputs for a batch; None where it has several.
+
     Raises:
       ValueError: the model was not compiled, has a training step of its own, or does not fit the batches.
     """
@@ -203,6 +206,7 @@ class Compiled(Objective):
         self._num_replicas = strategy.num_replicas_in_sync
         self._takes_training = _has_training(model.call)
         self._loss_takes_training = _has_training(model.compute_loss)
+        self.output_shape: tuple[int, ...] | None = None
         with strategy.scope():
             self._build(spec)
         self.metrics = model.metrics_variables
@@ -288,6 +292,7 @@ class Compiled(Objective):
                 [(variable, tf.convert_to_tensor(variable)) for variable in self.model.variables]
             ):
                 outputs = self._outputs(x, training=False)
+                self.output_shape = tuple(outputs.shape) if tf.is_tensor(outputs) else None
                 given = f"outputs of {_described(outputs)}, {given}"
                 doing = f"The loss cannot be computed from {given}"
                 loss = self._compute_loss(x, y, outputs, weights, training=False)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,6 +36,7 @@ class Inputs:
       test: examples to judge the finished run on; None: there are none.
       reconstructs: whether the labels are the features.
       told: what a `trainer.training.run.Run` says of the examples.
+      classes: the lowest and highest label, where labels are whole numbers in memory; None elsewhere.
     """
 
     train: Source
@@ -43,6 +45,27 @@ class Inputs:
     test: Source | None = None
     reconstructs: bool = False
     told: dict[str, Any] = dataclasses.field(default_factory=dict)
+    classes: tuple[int, int] | None = None
+
+    def check_classes(self, loss: Any, outputs: tuple[int, ...] | None) -> None:
+        """Raises ValueError for a label that is no class of a sparse cross-entropy: TensorFlow says that in riddles.
+
+        Args:
+          loss: as in `compile`.
+          outputs: shape of the model's output; None where it has several.
+        """
+        sparse = keras.losses.SparseCategoricalCrossentropy
+        if loss == "sparse_categorical_crossentropy":
+            loss = sparse()
+        if self.classes is None or not outputs or type(loss) is not sparse or loss.get_config().get("ignore_class"):
+            return
+        number = outputs[-1]
+        for label in self.classes:
+            if not 0 <= label < number:
+                raise ValueError(
+                    f"y holds the class {label}, but the model has {number} outputs, for the classes 0 to "
+                    f"{number - 1}; mend y, or the model's last layer."
+                )
 
 
 def given(
@@ -80,6 +103,7 @@ def given(
         per_step = whole("batch_size", BATCH_SIZE if batch_size is None else batch_size)
         return _of_dataset(weighed, strategy, per_step, _eval_size(validation_batch_size, strategy), seed, shuffle)
     held: tuple[Any, ...] | None = None
+    classes = None
     if isinstance(x, tf.data.Dataset):
         for name, value in {"y": y, "sample_weight": sample_weight, "class_weight": class_weight}.items():
             if value is not None:
@@ -94,6 +118,8 @@ def given(
             raise ValueError("there is nothing to train on; give x, and y, or a tf.data.Dataset.")
         data = prepare(x, y, sample_weight, class_weight)
         number = len(tf.nest.flatten(data)[0])
+        if len(data) > 1 and isinstance(data[1], np.ndarray) and data[1].dtype.kind in "iu":
+            classes = int(data[1].min()), int(data[1].max())
         if share:
             # The last ones, as in Keras, before any shuffle.
             first = number - int(number * share)
@@ -115,7 +141,7 @@ def given(
         validation = evaluated(features, labels, weights, size, validation_steps, strategy)
     elif held is not None:
         validation = Arrays(held, _eval_size(validation_batch_size, strategy), strategy, shuffle=False)
-    return Inputs(train, validation, description)
+    return Inputs(train, validation, description, classes=classes)
 
 
 def _of_dataset(

@@ -57,22 +57,29 @@ class ModelFile:
         """
         if not self._possible:
             return False
+        # A class of the user's own may be written in code that fails in any way.
         try:
             if self._copy is None:
                 self._copy = plain(self._network)
                 self._whole = self._serving.around(self._copy)
-            self._copy.set_weights(self._network.get_weights())
+        except Exception as error:
+            return self._give_up(error)
+        self._copy.set_weights(self._network.get_weights())
+        try:
             content = as_bytes(self._whole)
         except OSError:
+            # The disk of temporary files is full, which is no fault of the network.
             raise
-        # A class of the user's own may be written in code that fails in any way.
         except Exception as error:
-            self._possible = False
-            reason = " ".join(str(error).split())[:200]
-            self._warn(f"warning: there is no {run_directory.MODEL}, because Keras cannot write the model: {reason}")
-            return False
+            return self._give_up(error)
         files.write_atomically(self._path, content)
         return True
+
+    def _give_up(self, error: Exception) -> bool:
+        self._possible = False
+        reason = " ".join(str(error).split())[:200]
+        self._warn(f"warning: there is no {run_directory.MODEL}, because Keras cannot write the model: {reason}")
+        return False
 
 
 def plain(network: keras.Model) -> keras.Model:

@@ -193,6 +193,7 @@ class Trainer:
             total = done + count
             timeline = Timeline(total, per_epoch or total)
             objective = Compiled(self.model, self._strategy, given.train.spec, given.reconstructs)
+            given.check_classes(self.model.loss, objective.output_shape)
             around = {}
             if isinstance(x, Dataset):
                 around = {"serving": serving.of(x, user_model.gives_logits(self.model))}

@@ -45,6 +45,8 @@ def test_tables(tmp_path):
     assert found["size"][0, 0] == 3
     assert np.isnan(found["size"][1, 0])
     assert len(names) == 2
+    (tmp_path / "x.csv").write_text("kind,size\n007,3\n")
+    assert unlabelled.read(str(tmp_path / "x.csv"), table())[0]["kind"][:, 0].tolist() == ["007"]
     (tmp_path / "y.csv").write_text("a,b\n1,2\n3,4\n")
     np.testing.assert_array_equal(unlabelled.read(str(tmp_path / "y.csv"), numbers())[0], [[1, 2], [3, 4]])
 
