@@ -86,12 +86,14 @@ def load_data(
         )
 
 
-def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (str, list, tuple)):
+        raise TypeError(f"{value!r} names no column; give a name, or a list of names.")
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _size(value: Sequence[int]) -> tuple[int, int]:
-    sides = tuple(value)
+def _size(value: Any) -> tuple[int, int]:
+    sides = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ValueError(f"image_size={value!r} is no height and width; give two positive whole numbers, as (32, 32).")
     return sides[0], sides[1]
