@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from .source import part
@@ -71,8 +72,17 @@ class Augmentation:
             if kinds.count(kind) > 1:
                 raise ValueError(f"{flag} has `{kind}` twice; give it once.")
         self._layers = [_layer(flag, name) for name in names]
+        self._bounded = [kind for kind in kinds if kind in ("brightness", "contrast")]
         self._seed = seed
         self._shape = input_shape
+
+    def check(self, features: np.ndarray) -> None:
+        """Raises ValueError for images whose values a change would cut off; those of uint8 become [0, 1] later."""
+        if self._bounded and features.dtype != np.uint8 and (features.min() < 0 or features.max() > 1):
+            raise ValueError(
+                f"--augment={self._bounded[0]} keeps values within [0, 1], and those of the images lie between "
+                f"{features.min():g} and {features.max():g}; scale them, or leave it out."
+            )
 
     def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Changes the calling replica's part of a batch.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from . import dataset
 from .arrays import Arrays
+from .augment import Augmentation
 from .image_files import ImageFiles
 from .source import Source
 from .stream import Stream
@@ -27,7 +26,7 @@ def source(
     batch_size: int,
     seed: int,
     strategy: tf.distribute.Strategy,
-    augmentation: Callable[[Any, tf.Tensor], Any] | None = None,
+    augmentation: Augmentation | None = None,
 ) -> Source:
     """Makes the source of a split: memory if the split was loaded there, else its stream.
 
@@ -37,8 +36,13 @@ def source(
       seed: seed of the shuffle.
       strategy: the strategy whose replicas share each batch.
       augmentation: changes what is trained on, see `Source`.
+
+    Raises:
+      ValueError: the replicas cannot share a batch evenly, or the augmentation is of other images.
     """
     if split.features is not None:
+        if augmentation is not None:
+            augmentation.check(split.features)
         labels: tuple[np.ndarray, ...] = () if split.labels is None else (split.labels,)
         # Class numbers are int32 and all else is float32, whatever the caller's arrays are.
         labels = tuple(y if y.dtype == np.float32 else y.astype(np.int32) for y in labels)

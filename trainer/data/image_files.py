@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +21,8 @@ class ImageFiles:
       shape: height, width and channels (1 or 3) of every image.
       resize: whether images of other sizes are resized; else they are an error.
       weights: [n] float32, the last part of each example; None: there is none.
+      hashes: [n] int64, `content_hash` of each file; a file that changes in the middle of a run is an error that names
+        it. None: nobody looks.
     """
 
     paths: tuple[str, ...]
@@ -26,6 +30,7 @@ class ImageFiles:
     shape: tuple[int, int, int]
     resize: bool = False
     weights: np.ndarray | None = None
+    hashes: np.ndarray | None = None
 
     def __call__(self) -> tf.data.Dataset:
         """The examples one by one, in the order of the files."""
@@ -34,9 +39,9 @@ class ImageFiles:
     def rows(self, chosen: np.ndarray) -> ImageFiles:
         """The examples of a mask [n] or of indices, in their order."""
         indices = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        labels, weights = (None if one is None else one[indices] for one in (self.labels, self.weights))
-        paths = tuple(self.paths[index] for index in indices)
-        return dataclasses.replace(self, paths=paths, labels=labels, weights=weights)
+        arrays = {"labels": self.labels, "weights": self.weights, "hashes": self.hashes}
+        taken: dict[str, Any] = {name: None if array is None else array[indices] for name, array in arrays.items()}
+        return dataclasses.replace(self, paths=tuple(self.paths[index] for index in indices), **taken)
 
     def batches(self, batch_size: int, seed: int, first: int = 0) -> tf.data.Dataset:
         """Batches to train on, without end. Each epoch has its own order, which follows from the seed.
@@ -59,20 +64,36 @@ class ImageFiles:
         steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
         return self._decoded(steps.map(indices).unbatch()).batch(batch_size, drop_remainder=True)
 
+    @functools.cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor | None, list[tf.Tensor]]:
+        """Paths, hashes, and the parts of an example but for the image: once, as they grow with the number of files."""
+        hashes = None if self.hashes is None else tf.constant(self.hashes)
+        parts = [tf.constant(one) for one in (self.labels, self.weights) if one is not None]
+        return tf.constant([os.fsencode(path) for path in self.paths]), hashes, parts
+
     def _decoded(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """The examples of a data set of indices, in its order."""
-        paths = tf.constant([os.fsencode(path) for path in self.paths])
-        parts = [tf.constant(one) for one in (self.labels, self.weights) if one is not None]
+        paths, hashes, parts = self._tensors
         height, width, channels = self.shape
 
         def example(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            contents = tf.io.read_file(tf.gather(paths, index))
+            path = tf.gather(paths, index)
+            contents = tf.io.read_file(path)
+            same = True if hashes is None else tf.equal(content_hash(contents), tf.gather(hashes, index))
+            # First, because an error of what decodes does not name the file.
+            with tf.control_dependencies([tf.debugging.Assert(same, ["the image", path, "changed during the run"])]):
+                contents = tf.identity(contents)
             image = converted(tf.io.decode_image(contents, expand_animations=False), channels)
             if self.resize:
                 image = resized(image, (height, width))
             return tf.ensure_shape(image, self.shape), *(tf.gather(part, index) for part in parts)
 
         return indices.map(example, tf.data.AUTOTUNE)
+
+
+def content_hash(contents: tf.Tensor) -> tf.Tensor:
+    """A hash of the bytes of a file, an int64 scalar."""
+    return tf.strings.to_hash_bucket_fast(contents, 2**63 - 1)
 
 
 def converted(image: tf.Tensor, channels: int) -> tf.Tensor:

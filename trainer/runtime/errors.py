@@ -13,6 +13,10 @@ _UNTOUCHED = "what was saved before stays as it is; mend the disk and give the s
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system|Input/output error")
 _RECORD = re.compile(r"(?:corrupted|truncated) record at \d+|Can't parse serialized Example|Could not parse example")
 _MEMORY = re.compile(r"OOM when allocating tensor with shape\s*(\[[0-9,]*\])")
+# Of a file that training reads.
+_UNREADABLE = re.compile(
+    r"(?:^|: )((?:(?!: )[^;\n])*[^;\s]); (No such file or directory|Permission denied|Stale file handle)", re.MULTILINE
+)
 # What TensorFlow writes around the system's words.
 _AROUND = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*")
 
@@ -54,6 +58,9 @@ def described(error: Exception) -> str | None:
                 f"the machine has not enough memory for a tensor of shape {found[1]}; use a smaller --batch_size or "
                 "network, or a larger machine."
             )
+        if "ReadFile" in error.message and (found := _UNREADABLE.search(error.message)):
+            path, why = found.groups()
+            return f"{path} cannot be read any more: {why}; bring it back and give the same command to go on."
         if found := _DISK.search(message):
             return f"the run directory cannot be written: {found[0]}; {_UNTOUCHED}"
     return None

@@ -112,6 +112,15 @@ def test_a_strength_may_be_given():
     assert np.abs(changed("rotate:0.01") - IMAGES).mean() < np.abs(changed("rotate:0.3") - IMAGES).mean()
 
 
+def test_values_that_a_change_would_cut_off_are_refused():
+    both = Augmentation(["flip", "contrast"], 0, SHAPE)
+    both.check(IMAGES)
+    both.check(np.full(3, 255, np.uint8))
+    Augmentation(["flip"], 0, SHAPE).check(IMAGES - 0.5)
+    with pytest.raises(ValueError, match=r"--augment=contrast keeps values within \[0, 1\], and those of"):
+        both.check(IMAGES - 0.5)
+
+
 @pytest.mark.parametrize(
     ("names", "shape", "words"),
     [

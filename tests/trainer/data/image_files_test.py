@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.support import media
 from trainer.data import batches, dataset
-from trainer.data.image_files import ImageFiles, converted
+from trainer.data.image_files import ImageFiles, content_hash, converted
 from trainer.data.stream import Stream
 from trainer.runtime import replicas as devices
 
@@ -66,6 +68,15 @@ def test_images_of_another_size_are_resized_or_an_error(files):
     assert next(iter(resized()))[0].shape == (2, 2, 3)
     with pytest.raises(tf.errors.InvalidArgumentError):
         next(iter(ImageFiles(files.paths, files.labels, (2, 2, 3))()))
+
+
+def test_a_file_that_changes_during_a_run_is_named(files):
+    hashes = np.asarray([int(content_hash(tf.io.read_file(path))) for path in files.paths])
+    kept = dataclasses.replace(files, hashes=hashes)
+    assert len(list(kept.rows(np.asarray([5, 0]))())) == 2
+    changed = dataclasses.replace(files, hashes=hashes + (np.arange(EXAMPLES) == 3))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"the image. .*/3.png. .changed during"):
+        list(changed())
 
 
 @pytest.mark.parametrize(("found", "channels", "expected"), [(1, 3, "aaa"), (2, 3, "aaa"), (4, 3, "abc"), (2, 1, "a")])

@@ -45,6 +45,14 @@ def test_what_a_pipeline_asserted_is_told_in_its_own_words():
     assert "{{" not in message
 
 
+def test_a_file_that_went_away_while_training_reads_it(tmp_path):
+    missing = tf.data.Dataset.from_tensors(str(tmp_path / "a b.png")).map(tf.io.read_file)
+    with pytest.raises(tf.errors.NotFoundError) as caught:
+        next(iter(missing))
+    message = errors.described(caught.value)
+    assert message.startswith(f"{tmp_path}/a b.png cannot be read any more: No such file or directory; bring it back")
+
+
 @pytest.mark.parametrize(
     "error", [KeyError("x"), TypeError("x"), tf.errors.InternalError(None, None, "a bug"), ZeroDivisionError()]
 )

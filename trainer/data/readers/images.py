@@ -77,18 +77,19 @@ def read(path: str, options: FileOptions) -> Raw:
         for name, marks in zip(files.paths, scan.marks, strict=True):
             line = os.fsencode(os.path.relpath(name, path)) + b"\0%d\0%d\n" % marks
             checksum = zlib.crc32(line, checksum)
-        examples[part] = _examples(files, scan.features, (*size, channels), resize)
+        examples[part] = _examples(files, scan, (*size, channels), resize)
     return Raw(path, IMAGE, examples, classes, f"{checksum:08x}", warnings)
 
 
-def _examples(files: Files, features: np.ndarray | None, shape: tuple[int, int, int], resize: bool) -> Examples:
-    if features is not None:
-        return Examples(len(features), features, files.labels)
+def _examples(files: Files, scan: _Scan, shape: tuple[int, int, int], resize: bool) -> Examples:
+    if scan.features is not None:
+        return Examples(len(files.paths), scan.features, files.labels)
     from ..image_files import ImageFiles
 
     # Files lie class by class, and whoever shuffles with a buffer would get batches of one class.
     order = np.random.default_rng(len(files.paths)).permutation(len(files.paths))
-    stream = ImageFiles(files.paths, files.labels, shape, resize).rows(order)
+    hashes = np.asarray([hashed for _, hashed in scan.marks])
+    stream = ImageFiles(files.paths, files.labels, shape, resize, hashes=hashes).rows(order)
     return Examples(len(order), None, stream.labels, stream=stream)
 
 
@@ -147,13 +148,13 @@ def _batches(files: Files, shape: tuple[int, int, int], resize: bool, images: bo
     """Batches of NumPy arrays: the index, shape, length, hash and pixels of each image that can be decoded."""
     import tensorflow as tf
 
-    from ..image_files import converted, resized
+    from ..image_files import content_hash, converted, resized
 
     def example(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         contents = tf.io.read_file(path)
         image = tf.io.decode_image(contents, expand_animations=False)
         found = tf.shape(image)
-        hashed = tf.strings.to_hash_bucket_fast(contents, 2**63 - 1)
+        hashed = content_hash(contents)
         if not images:
             pixels = tf.zeros([0], tf.uint8)
         elif resize:
