@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
 from constraints import REGISTRY
 from constraints.sets._matrix import MatrixSet
 from tests.support.rules import rule_of
@@ -57,6 +58,30 @@ def test_a_convolution(group, axes):
     found = target(network(layers.Conv2D(5, 3, name="conv"), shape=(6, 6, 4)), "conv/kernel", group)
     value = found.variables[0].numpy().astype(np.float64)
     np.testing.assert_allclose(norms(found), np.sqrt(np.sum(value**2, axis=axes)))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "path", "axes"),
+    [
+        ("mobilenet", (8, 8, 1), "conv/kernel", (0, 1, 2)),
+        # A filter of a depthwise convolution reads one channel.
+        ("mobilenet", (8, 8, 1), "block_1_depthwise/kernel", (0, 1)),
+        ("mobilenet", (8, 8, 1), "block_1_pointwise/kernel", (0, 1, 2)),
+        ("textcnn", models.Tokens(7, 20), "conv_2/kernel", (0, 1)),
+        # A token is a unit.
+        ("textcnn", models.Tokens(7, 20), "embedding/embeddings", (1,)),
+        ("transformer", models.Tokens(7, 20), "patch_embedding/kernel", (0,)),
+        ("lenet5", (8, 8, 1), "conv_2/kernel", (0, 1, 2)),
+        ("autoencoder", (6,), "encoder_1/kernel", (0,)),
+    ],
+)
+def test_the_units_of_a_network(model, shape, path, axes):
+    options = {"mobilenet": {"filters": (4, 6)}, "transformer": {"depth": 1}}.get(model, {})
+    found = target(models.REGISTRY[model](shape, 3, **options), path, "unit")
+    value = found.variables[0].numpy().astype(np.float64)
+    expected = np.sqrt(np.sum(value**2, axis=axes))
+    np.testing.assert_allclose(norms(found).ravel(), expected.ravel())
+    assert found.num_groups == expected.size
 
 
 @pytest.mark.parametrize(
