@@ -210,6 +210,7 @@ def test_every_file_of_the_trainer_has_its_tests():
         "trainer/settings/run.py",
         "trainer/training/callback.py",
         "trainer/training/callbacks.py",
+        "trainer/training/ending.py",
         "trainer/training/identity.py",
         "trainer/training/inputs.py",
         "trainer/training/keeper.py",

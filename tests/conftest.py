@@ -31,10 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from tests.support.suites import REPEATS
+    from tests.support.suites import REPEATS, left_to_the_slow_suite
 
+    fast = [item.nodeid for item in items if item.get_closest_marker("slow") is None]
+    left = left_to_the_slow_suite(fast)
     for item in items:
-        if f"{item.path.name}::{item.name}".startswith(REPEATS):
+        if item.nodeid in left or f"{item.path.name}::{item.name}".startswith(REPEATS):
             item.add_marker(pytest.mark.slow)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+import constraints
 from tests.support.oracles import DTYPES
 
 # Cases of five to twenty seconds that show what others of the same test show in less, by how their names begin.
@@ -60,8 +62,26 @@ REPEATS = (
     "validation_test.py::test_a_stopped_run_goes_on_bit_for_bit_with_the_same_parts[0",
 )
 
+# Folders whose cases are many, and one of every `ONE_OF` cases of a test on one set is fast.
+THINNED = ("tests/constraints/", "tests/models/")
+ONE_OF = 3
+
 # One of each way to project.
 KINDS = ("box", "elasticnet", "l1ball", "mask", "maxnorm", "nuclear", "topk", "unitnorm")
+
+
+def left_to_the_slow_suite(names: Iterable[str]) -> set[str]:
+    """The cases that the fast suite leaves out, by the names of tests as pytest writes them.
+
+    Each test keeps a case of every set that it is about, so that the fast suite has every law over every set.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name in names:
+        test, bracket, case = name.partition("[")
+        if name.startswith(THINNED) and bracket:
+            sets = tuple(sorted(set(re.split(r"[^a-z0-9]+", case)) & constraints.REGISTRY.keys()))
+            groups.setdefault((test, sets), []).append(name)
+    return {name for cases in groups.values() for place, name in enumerate(cases) if place % ONE_OF}
 
 
 def fast(values: Iterable[Any], *chosen: Any) -> list[Any]:

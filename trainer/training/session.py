@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,15 @@ from ..engine import divergence, loop
 from ..engine.divergence import Spikes
 from ..engine.projector import MEASURES
 from ..engine.train_step import Chunk
-from ..reporting import certificate
 from ..reporting.console import ProgressReporter, print_line
-from ..reporting.quantities import number
-from ..runtime import errors, replicas
+from ..runtime import errors
 from ..runtime.keras_internals import unwrapped
 from ..runtime.signals import Interrupt
-from ..storage import event_files, files, run_directory
-from ..storage.checkpoints import Checkpoints, read_weights
+from ..storage import files, run_directory
+from ..storage.checkpoints import Checkpoints
 from .best import Best
 from .callbacks import Callbacks
+from .ending import Ending
 from .keeper import Keeper
 from .model_file import ModelFile
 from .run import Run
@@ -323,42 +321,6 @@ class Session:
     def _judged(self, what: str, source: Source) -> dict[str, float]:
         return self._run.steps.evaluate(source, self._report.part(what, source.num_examples or 0))
 
-    @contextlib.contextmanager
-    def _at_best(self) -> Iterator[None]:
-        """Gives the model the weights of the best checkpoint for a while; raises ValueError where it is damaged."""
-        run = self._run
-        assert self._directory is not None
-        last = [variable.numpy() for variable in run.model.variables]
-        try:
-            read_weights(self._directory.checkpoints / "best", run.model, "best checkpoint")
-            yield
-        finally:
-            for variable, value in zip(run.model.variables, last, strict=True):
-                variable.assign(value)
-
-    def _test_of_best(self) -> dict[str, float] | None:
-        """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
-        assert self._run.test_source is not None
-        try:
-            with self._at_best():
-                return self._judged("test of the best", self._run.test_source)
-        except ValueError as error:
-            print_line(f"warning: the best checkpoint is not judged on the test split: {error}")
-            return None
-
-    def _write_model(self, step: int) -> dict[str, Any] | None:
-        """Writes the best weights as `model.keras`, or the last where the best break a rule; says which."""
-        run, file = self._run, self._model_file
-        if file is None:
-            return None
-        best = self._best.step if self._best.known and run.validation_source is not None else step
-        if best != step:
-            # They were the best under the bounds of their time, and need not obey those of the end.
-            with contextlib.suppress(ValueError), self._at_best():
-                if certificate.certify(run.targets, step)["feasible"]:
-                    return _model_entry("best", best) if file.write() else None
-        return _model_entry("best" if best == step else "last", step) if file.write() else None
-
     def _finish(self, step: int) -> dict[str, Any]:
         run = self._run
         if step < run.timeline.total_steps:
@@ -376,20 +338,8 @@ class Session:
                 # The best was lost, and no evaluation has come since.
                 self._keep_best(step, run.steps.evaluate(run.validation_source))
                 self._checkpoints.wait()
-        evaluation = None if run.test_source is None else self._judged("test", run.test_source)
-        document = {
-            **certificate.certify(run.targets, step),
-            "sparsity": self._summaries.total_sparsity(),
-            "splits": run.splits,
-            "evaluation": evaluation and _numbers(evaluation),
-            "best": self._described_best(step, evaluation),
-            "model": self._write_model(step),
-            "replicas": {
-                "count": run.strategy.num_replicas_in_sync,
-                # Each replica has its own means of a batch normalization, as in `fit`.
-                "identical": replicas.copies_equal(run.model.trainable_variables),
-            },
-        }
+        ending = Ending(run, self._directory, self._best, self._summaries, self._model_file, self._judged)
+        document = ending.document(step)
         if not run.train_source.indexed:
             directory = None if self._directory is None else self._directory.path
             document["waiting_share"] = self._waiting.in_all(directory)
@@ -402,34 +352,7 @@ class Session:
         files.write_atomically(self._directory.path / run_directory.CERTIFICATE, text + "\n")
         return document
 
-    def _described_best(self, step: int, evaluation: dict[str, float] | None) -> dict[str, Any] | None:
-        """What the certificate says of the best weights, judged on the test split where there is one."""
-        run = self._run
-        if not self._best.known or run.validation_source is None:
-            return None
-        of_best = evaluation
-        if evaluation is not None and self._directory is not None:
-            of_best = evaluation if self._best.step == step else self._test_of_best()
-            tested = {f"{event_files.TEST}{name}": value for name, value in evaluation.items()}
-            tested |= {f"{event_files.TEST}best/{name}": value for name, value in (of_best or {}).items()}
-            self._summaries.scalars("eval", step, tested)
-        return {
-            "monitor": self._best.name,
-            self._best.name: number(self._best.value),
-            "loss": number(self._best.loss),
-            "step": self._best.step,
-            "test": of_best and _numbers(of_best),
-        }
-
 
 def _written(what: str, results: dict[str, float]) -> str:
     """Results in a line: `train loss 0.1234  accuracy 0.9876`."""
     return f"{what} " + "  ".join(f"{name} {value:.4f}" for name, value in results.items())
-
-
-def _model_entry(weights: str, step: int) -> dict[str, Any]:
-    return {"file": run_directory.MODEL, "weights": weights, "step": step}
-
-
-def _numbers(evaluation: dict[str, float]) -> dict[str, float | None]:
-    return {name: number(value) for name, value in evaluation.items()}
