@@ -34,8 +34,10 @@ def duration(seconds: float) -> str:
 
 
 def status(what: str, number: int, total: int, seconds: float, unit: str = "examples") -> str:
-    """How many of a total are done after so many seconds, how fast, and the time that is left."""
+    """How many of a total are done after so many seconds, how fast, and the time that is left; 0: it is not known."""
     rate = number / max(seconds, 1e-9)
+    if not total:
+        return f"{what} {number:,}  {rate:,.0f} {unit}/s"
     left = duration((total - number) / max(rate, 1e-9))
     return f"{what} {number:,}/{total:,} {number / total:4.0%}  {rate:,.0f} {unit}/s  {left} left"
 

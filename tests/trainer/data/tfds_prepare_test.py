@@ -101,14 +101,21 @@ def test_an_unknown_name_is_answered_at_once(name: str, message: str, tmp_path: 
 @pytest.mark.parametrize(
     "name",
     [
-        *("", ".", "..", "~", "/tmp", "./mnist", "../mnist", "mnist/..", "mnist/../x", "mnist.py", "os.path", "a\\b"),
-        *("kaggle:x", "huggingface:mnist", "mnist/a=1", "mnist/data_dir=x", "mnist,x", "MNIST", "mnist:1", "mnist:"),
-        *("mnist\n", " mnist", "mnist/", "3d"),
+        *("", "mnist.py", "os.path", "a\\b", "kaggle:x", "huggingface:mnist", "mnist,x", "MNIST", "mnist:1", "mnist:"),
+        *("mnist\n", " mnist", "3d"),
     ],
 )
 def test_what_is_no_name_is_refused(name: str, tmp_path: Path) -> None:
     with within(30), pytest.raises(ValueError, match="is not the name of a data set: expected name, name/config"):
         data.load(name, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["./mnist", "../mnist", "mnist/..", "mnist/../x", "mnist/a=1", "mnist/data_dir=x", "mnist/"]
+)
+def test_a_path_is_looked_at_as_such(name: str) -> None:
+    with within(30), pytest.raises(ValueError, match=r"There is no file or folder|expected a folder for each class"):
+        data.load(name)
 
 
 @pytest.mark.parametrize(
@@ -382,10 +389,25 @@ def test_nothing_is_left_of_a_data_set_that_is_not_kept(tmp_path: Path, monkeypa
             data.load("digits", data_dir=folder, keep=False)
 
 
-@pytest.mark.parametrize("name", ["my.csv", "data/train.npz", "../x.parquet"])
-def test_a_file_of_ones_own_is_told_what_can_be_read(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Files of your own cannot be read yet; breast_cancer, digits, synthetic and"):
-        data.load(name, data_dir=tmp_path)
+@pytest.mark.parametrize("name", ["my.csv", "./train.npz", "../x.parquet"])
+def test_a_file_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"There is no file or folder `{name}`; check the path"):
+        data.load(name)
+
+
+@pytest.mark.parametrize("limit", [data.MEMORY_LIMIT, 0])
+def test_a_prepared_folder_is_taken_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    by_name = data.load("digits", data_dir=tmp_path)
+    monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
+    found = data.load(str(tmp_path / "digits" / "1.0.0"))
+    assert (found.input_shape, found.num_classes) == ((8, 8, 1), 10)
+    first, _ = next(iter(found.train.examples().as_numpy_iterator()))
+    np.testing.assert_array_equal(first, by_name.train.features[0])
+    with pytest.raises(ValueError, match=r"is a folder itself; leave it out"):
+        data.load(str(tmp_path / "digits" / "1.0.0"), data_dir=tmp_path)
+    (tmp_path / "digits" / "1.0.0" / "dataset_info.json").write_text("{")
+    with pytest.raises(ValueError, match=r"Data set `.*1\.0\.0` cannot be opened"):
+        data.load(str(tmp_path / "digits" / "1.0.0"))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from trainer.runtime.progress import PATIENCE, progress
+from trainer.runtime.progress import PATIENCE, progress, status
 
 
 class Terminal(io.StringIO):
@@ -43,3 +43,8 @@ def test_a_terminal_line_is_rewritten_and_taken_away():
     assert first.startswith("reading 100/1,000")
     assert second.startswith("reading 100/1,000")
     assert last == ""
+
+
+def test_a_total_may_be_unknown():
+    assert status("validation", 2000, 0, 4.0) == "validation 2,000  500 examples/s"
+    assert status("validation", 20, 40, 1.0) == "validation 20/40  50%  20 examples/s  0:01 left"
