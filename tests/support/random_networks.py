@@ -119,7 +119,12 @@ class Networks:
             self._residual,
             self._residual,
             lambda x: layers.Concatenate()([x, layers.Dense(self._width(), activation="relu")(x)]),
-            lambda x: layers.EinsumDense("...x,xy->...y", 4, bias_axes=self._one([None, "y"]))(x),
+            # Keras 3.15 turns round the sizes under an ellipsis.
+            lambda x: (
+                layers.EinsumDense("...x,xy->...y", 4, bias_axes=self._one([None, "y"]))(x)
+                if len(x.shape) < 4 or x.shape[1] == x.shape[2]
+                else x
+            ),
             lambda x: self._one([layers.LayerNormalization(), layers.RMSNormalization(), layers.UnitNormalization()])(
                 x
             ),
@@ -218,9 +223,7 @@ class Networks:
             lambda x: layers.Permute((2, 1, 3))(x),
             lambda x: layers.TimeDistributed(layers.Conv1D(self._width(), 1, activation="relu"))(x),
             lambda x: layers.GroupNormalization(1)(x),
-            lambda x: layers.EinsumDense("bhwc,cd->bhwd", (*x.shape[1:3], 4), bias_axes=self._one([None, "hwd", "d"]))(
-                x
-            ),
+            lambda x: layers.EinsumDense("bhwc,cd->bhwd", (*x.shape[1:3], 4), bias_axes=self._one(["hwd", "d"]))(x),
             lambda x: layers.Flatten()(x),
         ]
 

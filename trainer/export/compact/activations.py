@@ -17,9 +17,13 @@ ELEMENTWISE = frozenset(
 )
 
 
+# Layers that serve as an activation, as in `Dense(4, activation=LeakyReLU())`.
+_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+
+
 def elementwise(activation: Any) -> bool:
     """Whether an activation is known to treat every channel alone; softmax does not."""
-    return activation is None or (getattr(activation, "__hash__", None) is not None and activation in ELEMENTWISE)
+    return activation is None or type(activation) in _LAYERS or activation in ELEMENTWISE
 
 
 def applied(activation: Any, values: np.ndarray) -> np.ndarray:

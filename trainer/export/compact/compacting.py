@@ -113,7 +113,7 @@ def _made(graph: graphs.Graph, flow: Flow) -> keras.Model:
     weights: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
     for layer in graph.layers():
         if id(layer) in flow.blocked:
-            new = copied(layer, graph.names[id(layer)])
+            new = layer if id(layer) in flow.tied else copied(layer, graph.names[id(layer)])
             arrays = layer.get_weights()
         else:
             new, arrays = flow.kinds[id(layer)].made(flow.keep)

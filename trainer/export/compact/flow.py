@@ -8,6 +8,7 @@ a bias. What is not needed goes. Channels that can only go together (an addition
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,6 +75,7 @@ class Flow:
         self.notes: list[tuple[np.ndarray, str]] = []
         self.kinds: dict[int, Any] = {}
         self.blocked: dict[int, str] = {}
+        self.tied = graph.tied()
         # What blocking layers would read if they could be followed; only to tell what they block.
         self._through: list[Use] = []
         self._kind_of = kind_of
@@ -107,19 +109,18 @@ class Flow:
           For each reason the number of channels.
         """
         roots = self._roots[channels]
-        reasons = self._reasons
         found: dict[str, int] = {}
         for root, value in zip(roots, values, strict=True):
             if not self._kept[root]:
                 continue
-            reason = reasons.get(root)
+            reason = self._reasons.get(root)
             if reason is None and not np.isnan(value):
                 reason = "other layers need the channel that it is joined with"
             if reason is not None:
                 found[reason] = found.get(reason, 0) + 1
         return found
 
-    @property
+    @functools.cached_property
     def _reasons(self) -> dict[int, str]:
         found: dict[int, str] = {}
         for pin in [*self.pins, *self._stays]:
@@ -150,6 +151,8 @@ class Flow:
         for fact in masks(kwargs):
             self.pin(fact, "a mask", blocks=True)
         try:
+            if kwargs.get("training") or any(arg is True for arg in args):
+                raise Blocked("it is called with training=True")
             made = kind.forward(*args, **kwargs)
             for tensor, (channels, values) in zip(call.outputs, made, strict=True):
                 self._facts[tensor] = Fact(tensor.shape, channels, values)

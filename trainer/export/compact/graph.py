@@ -53,6 +53,14 @@ class Graph:
         """The outputs of the model as a flat list."""
         return keras.tree.flatten(self.output_structure)
 
+    def tied(self) -> set[int]:
+        """Ids of layers that share a weight with another layer, such as one that two wrappers hold."""
+        owners: dict[int, set[int]] = {}
+        for layer in self.layers():
+            for variable in layer.variables:
+                owners.setdefault(id(variable), set()).add(id(layer))
+        return {layer for several in owners.values() if len(several) > 1 for layer in several}
+
     def layers(self) -> list[keras.layers.Layer]:
         """Each layer once, in the order of first calls."""
         found = {id(call.operation): call.operation for call in self.calls}
@@ -120,6 +128,10 @@ def _expand(model: Any, known: dict[int, Tensor], calls: list[Call], prefix: str
             continue
         operation = node.operation
         inner = _functional(operation) if isinstance(operation, keras.Model) else None
+        # The layers inside do not record what such an argument says to all of them.
+        options = node.arguments.kwargs
+        if options.get("training") or any(x is not None for x in keras.tree.flatten(options.get("mask"))):
+            inner = None
         inputs = _inner_inputs(inner, node) if inner is not None else None
         if inner is not None and inputs is not None:
             # Each call of a nested model gets tensors of its own.

@@ -54,11 +54,12 @@ def low_rank(model: keras.Model, tolerance: float | None = None) -> LowRank:
     made: dict[int, Callable[..., Any]] = {}
     weights: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
     factored = []
+    tied = graph.tied()
     for layer in graph.layers():
         name = graph.names[id(layer)]
-        factors = _factors(layer, tolerance)
+        factors = None if id(layer) in tied else _factors(layer, tolerance)
         if factors is None:
-            made[id(layer)] = new = copied(layer, name)
+            made[id(layer)] = new = layer if id(layer) in tied else copied(layer, name)
             if new is not layer:
                 weights.append((new, layer.get_weights()))
             continue

@@ -19,19 +19,20 @@ class Merging(Kind):
     combine: Callable[[np.ndarray], np.ndarray]
 
     def forward(self, *args: Any, **options: Any) -> Made:
-        facts = [x for x in keras.tree.flatten(args) if isinstance(x, Fact)]
-        if len(facts) != len(keras.tree.flatten(args)):
-            raise Blocked("it combines a tensor with a constant")
-        known = [fact.known for fact in facts]
-        size = max(len(channels) for channels, _ in known)
-        full = [channels for channels, _ in known if len(channels) == size]
+        parts = keras.tree.flatten(args)
+        if not all(isinstance(part, Fact | int | float) for part in parts):
+            raise Blocked("it combines a tensor with an array")
+        known = [part.known[0] for part in parts if isinstance(part, Fact)]
+        size = max(map(len, known))
+        full = [channels for channels in known if len(channels) == size]
         for channels in full[1:]:
             self.flow.channels.join(full[0], channels)
         values = []
-        for fact, (channels, own) in zip(facts, known, strict=True):
-            if len(channels) != size:
+        for part in parts:
+            own = part.known[1] if isinstance(part, Fact) else np.array([float(part)])
+            if isinstance(part, Fact) and len(own) != size:
                 # One channel stands for all: it stays.
-                self.flow.pin(fact, f"`{self.name}`: it spreads one channel over {size}", blocks=True)
+                self.flow.pin(part, f"`{self.name}`: it spreads one channel over {size}", blocks=True)
             values.append(np.broadcast_to(own, (size,)))
         return [(full[0], type(self).combine(np.stack(values)))]
 

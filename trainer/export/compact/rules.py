@@ -81,6 +81,8 @@ _REASONS = {
 
 def kind_of(operation: Any, name: str, flow: Flow) -> Kind:
     """The rule for a layer or operation."""
+    if id(operation) in flow.tied:
+        return Unknown(operation, name, flow, "it shares weights with another layer")
     if type(operation) is keras.layers.TimeDistributed:
         return wrappers.TimeDistributed(operation, name, flow, kind_of(operation.layer, name, flow))
     if type(operation) in RULES:

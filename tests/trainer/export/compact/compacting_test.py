@@ -44,7 +44,7 @@ def halved(model: keras.Model, share: float = 0.5) -> keras.Model:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(0, 120, 10))
+@pytest.mark.parametrize("start", range(0, 60, 10))
 def test_random_networks(start):
     for seed in range(start, start + 10):
         keras.backend.clear_session()

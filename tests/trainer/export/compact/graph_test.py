@@ -73,3 +73,46 @@ def test_models_that_cannot_be_listed_are_refused():
         compact(Own(name="own"))
     with pytest.raises(ValueError, match="is not built"):
         compact(keras.Sequential([layers.Dense(2)]))
+
+
+@pytest.mark.slow
+def test_layers_that_share_a_weight_stay_as_they_are():
+    inputs = keras.Input((3, 4))
+    inner = layers.Dense(4, activation="relu", name="inner")
+    x = layers.Dense(4, activation="sigmoid", name="free")(layers.TimeDistributed(inner, name="steps")(inputs))
+    x = layers.Dense(4, name="next")(inner(x))
+    model = randomized(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    set_units(inner.kernel, (1,))
+    set_units(model.get_layer("next").kernel, (2,))
+    compacted = checked(model)
+    assert lost(compacted) == {"next": (4, 3)}
+    assert {"steps", "inner"} <= {one.layer for one in compacted.kept if "shares weights" in one.reason}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_is_called_in_training_mode_stays(nested):
+    inputs = keras.Input((4,))
+    x = layers.Dense(6, name="dense")(inputs)
+    norm = layers.BatchNormalization(name="norm")
+    if nested:
+        norm = keras.Sequential([keras.Input((6,)), norm], name="norm")
+    x = norm(x, training=True)
+    model = randomized(keras.Model(inputs, layers.Dense(2)(x)))
+    set_units(model.get_layer("dense").kernel, (1,))
+    # No `checked`: a call updates the statistics.
+    compacted = compact(model)
+    assert compacted.removed == ()
+    assert any(one.layer == "norm" for one in compacted.kept)
+
+
+@pytest.mark.slow
+def test_a_masked_nested_model_is_named():
+    ids = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(6, 4, mask_zero=True, name="table")(ids)
+    inner = keras.Sequential([keras.Input((5, 4)), layers.LSTM(4, name="cell")], name="inner")
+    model = randomized(keras.Model(ids, layers.Dense(2)(inner(x))))
+    set_units(model.get_layer("table").embeddings, (1,))
+    compacted = checked(model)
+    assert lost(compacted) == {}
+    assert any(one.layer == "inner" for one in compacted.kept)

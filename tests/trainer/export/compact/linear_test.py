@@ -79,6 +79,14 @@ def test_outputs_stay_and_are_named():
 
 
 @pytest.mark.slow
+def test_a_layer_as_an_activation():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(6, activation=layers.LeakyReLU(0.2), name="one")])
+    model.add(layers.Dense(2))
+    set_units(randomized(model).get_layer("one").kernel, (0, 3))
+    assert lost(checked(model)) == {"one": (6, 4)}
+
+
+@pytest.mark.slow
 def test_softmax_keeps_its_units():
     x = inputs = keras.Input((5,))
     x = layers.Dense(6, activation="softmax", name="mixed")(x)

@@ -46,6 +46,14 @@ def test_every_merge(name, operation):
 
 
 @pytest.mark.slow
+def test_operations_with_a_number():
+    model = two(lambda x: keras.ops.relu(2.0 * x[0] - 1) + x[1] * 0.5)
+    for layer in "ab":
+        set_units(model.get_layer(layer).kernel, (1, 2))
+    assert lost(checked(model)) == {"a": (6, 4), "b": (6, 4)}
+
+
+@pytest.mark.slow
 def test_a_factor_of_zero_makes_the_product_zero():
     model = two(layers.Multiply())
     for weight in model.get_layer("a").weights:
