@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -65,8 +63,8 @@ def compact(model: keras.Model) -> Compacted:
 
     A channel goes if all weights that read it are exactly 0, or if it has one value whatever the input is and the
     layers that read it can add that value's part to their biases. Outputs in inference stay equal up to rounding,
-    provided that weights and activations are finite. The weights of the model are not changed. A layer that there is
-    no rule for keeps its inputs and outputs; layers of other packages are shared between both models.
+    provided that weights and activations are finite. The model itself is not changed; the new one is not compiled. A
+    layer that there is no rule for keeps its inputs and outputs. Both models share such a layer unless it is Keras's.
 
     Args:
       model: functional or Sequential; models inside are expanded.
@@ -76,7 +74,7 @@ def compact(model: keras.Model) -> Compacted:
 
     Raises:
       TypeError: the model is of a subclass with its own `call`, so that its layers cannot be listed.
-      ValueError: the model is not built.
+      ValueError: the model is not built, or two layers of one name would meet that cannot be made again.
 
     References:
       Li et al., "Pruning filters for efficient ConvNets", 2017.
@@ -109,17 +107,16 @@ def compact(model: keras.Model) -> Compacted:
 
 
 def _made(graph: graphs.Graph, flow: Flow) -> keras.Model:
-    made: dict[int, Callable[..., Any]] = {}
+    made: dict[int, keras.layers.Layer] = {}
     weights: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
     for layer in graph.layers():
-        if id(layer) in flow.blocked:
-            new = layer if id(layer) in flow.tied else copied(layer, graph.names[id(layer)])
-            arrays = layer.get_weights()
-        else:
-            new, arrays = flow.kinds[id(layer)].made(flow.keep)
-        made[id(layer)] = new
-        if new is not layer:
-            weights.append((new, arrays))
+        key, arrays = id(layer), layer.get_weights()
+        if key not in flow.blocked:
+            made[key], arrays = flow.kinds[key].made(flow.keep)
+        elif key not in flow.tied and (new := copied(layer, graph.names[key])):
+            made[key] = new
+        if key in made:
+            weights.append((made[key], arrays))
     smaller = graphs.rebuild(graph, made)
     for layer, arrays in weights:
         layer.set_weights(arrays)

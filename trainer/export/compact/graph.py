@@ -84,11 +84,14 @@ def flatten(model: keras.Model) -> Graph:
         )
     known = {id(x): Tensor(tuple(x.shape)) for x in functional.inputs}
     layers = [(known[id(x)], x._keras_history.operation) for x in functional.inputs]
-    names: dict[int, str] = {}
-    for _, layer in layers:
-        names[id(layer)] = layer.name
     calls: list[Call] = []
-    _expand(functional, known, calls, "", names)
+    prefixes: dict[int, str] = {}
+    _expand(functional, known, calls, "", prefixes)
+    operations = {id(call.operation): call.operation for call in calls}
+    names = {id(layer): layer.name for _, layer in layers}
+    # What may be handed on as it is, and so cannot be renamed, comes first.
+    for key, operation in sorted(operations.items(), key=lambda item: is_stock(item[1])):
+        names[key] = _free(operation.name, prefixes[key], names.values())
 
     def replaced(structure: Any) -> Any:
         return keras.tree.map_structure(lambda x: known[id(x)], structure)
@@ -106,10 +109,32 @@ def rebuild(graph: Graph, made: Mapping[int, Callable[..., Any]]) -> keras.Model
         return keras.tree.map_structure(lambda x: tensors[x] if isinstance(x, Tensor) else x, structure)
 
     for call in graph.calls:
-        operation = made.get(id(call.operation), call.operation)
+        operation = made.get(id(call.operation)) or _renamed(call.operation, graph.names[id(call.operation)])
         outputs = operation(*replaced(call.args), **replaced(call.kwargs))
         tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
     return keras.Model(replaced(graph.input_structure), replaced(graph.output_structure), name=graph.name)
+
+
+def is_stock(operation: Any) -> bool:
+    """Whether the configuration of a layer of Keras tells everything but its weights; that of a vocabulary does not."""
+    kind = type(operation)
+    return (
+        kind.__module__.startswith("keras.src.layers.")
+        and ".preprocessing." not in kind.__module__
+        and kind is not keras.layers.Lambda
+    )
+
+
+def _renamed(operation: Any, name: str) -> Any:
+    """The operation itself, or another of the name. Keras wants different names within a model."""
+    if operation.name == name:
+        return operation
+    if isinstance(operation, keras.layers.Layer):
+        raise ValueError(
+            f"Two layers within nested models are named `{operation.name}` and there is no rule to make them again; "
+            "give them different names."
+        )
+    return type(operation).from_config({**operation.get_config(), "name": name})
 
 
 def _functional(model: Any) -> Any | None:
@@ -120,7 +145,7 @@ def _functional(model: Any) -> Any | None:
     return model if plain is not None and type(model).call is vars(plain)["call"] else None
 
 
-def _expand(model: Any, known: dict[int, Tensor], calls: list[Call], prefix: str, names: dict[int, str]) -> None:
+def _expand(model: Any, known: dict[int, Tensor], calls: list[Call], prefix: str, prefixes: dict[int, str]) -> None:
     """Appends the calls of a functional model; `known` maps its tensors by their id and is extended."""
     depths = model._nodes_by_depth
     for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth]):
@@ -136,11 +161,10 @@ def _expand(model: Any, known: dict[int, Tensor], calls: list[Call], prefix: str
         if inner is not None and inputs is not None:
             # Each call of a nested model gets tensors of its own.
             below = {id(own): known[id(given)] for own, given in zip(inner.inputs, inputs, strict=True)}
-            _expand(inner, below, calls, f"{prefix}{operation.name}_", names)
+            _expand(inner, below, calls, f"{prefix}{operation.name}_", prefixes)
             known.update(zip(map(id, node.outputs), (below[id(x)] for x in inner.outputs), strict=True))
             continue
-        if id(operation) not in names:
-            names[id(operation)] = _free(operation.name, prefix, names.values())
+        prefixes.setdefault(id(operation), prefix)
         args, kwargs = node.arguments.fill_in(known)
         outputs = [Tensor(tuple(x.shape)) for x in node.outputs]
         known.update(zip(map(id, node.outputs), outputs, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from .channels import Blocked, Fact
 from .flow import Flow, Use
+from .graph import is_stock
 
 # The channels and values of each output; None for both where nothing can be said.
 Made = list[tuple[Any, Any]]
@@ -144,16 +145,15 @@ def clone(layer: Any, /, **changes: Any) -> keras.layers.Layer:
     return type(layer).from_config({**config, **changes})
 
 
-def copied(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    """The layer made again, or itself where its configuration does not tell everything."""
-    kind = type(layer)
-    if not kind.__module__.startswith("keras.src.layers.") or ".preprocessing." in kind.__module__:
-        return layer
+def copied(layer: keras.layers.Layer, name: str) -> keras.layers.Layer | None:
+    """The layer made again; None where its configuration does not tell everything, so that it is used itself."""
+    if not is_stock(layer):
+        return None
     try:
         return clone(layer, name=name)
     except (TypeError, ValueError):
-        # A Lambda, or a wrapper around a layer of another package.
-        return layer
+        # A wrapper around a layer of another package.
+        return None
 
 
 def _foreign(key: str, value: Any) -> bool:

@@ -57,10 +57,12 @@ def low_rank(model: keras.Model, tolerance: float | None = None) -> LowRank:
     tied = graph.tied()
     for layer in graph.layers():
         name = graph.names[id(layer)]
-        factors = None if id(layer) in tied else _factors(layer, tolerance)
+        if id(layer) in tied:
+            continue
+        factors = _factors(layer, tolerance)
         if factors is None:
-            made[id(layer)] = new = layer if id(layer) in tied else copied(layer, name)
-            if new is not layer:
+            if new := copied(layer, name):
+                made[id(layer)] = new
                 weights.append((new, layer.get_weights()))
             continue
         left, right = factors

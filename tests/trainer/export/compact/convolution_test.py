@@ -148,10 +148,10 @@ def test_separable(padding):
 @pytest.mark.slow
 def test_channels_first_is_named():
     inputs = keras.Input((2, 6, 6))
-    x = layers.Dense(6, activation="relu", name="dense")(inputs)
+    x = layers.Dense(6, activation="relu", name="hidden")(inputs)
     x = layers.MaxPooling2D(2, data_format="channels_first", name="pool")(x)
     model = randomized(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
-    set_units(model.get_layer("dense").kernel, (1,))
+    set_units(model.get_layer("hidden").kernel, (1,))
     from trainer.export.compact import compact
 
     compacted = compact(model)

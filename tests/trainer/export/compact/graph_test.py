@@ -41,12 +41,12 @@ def test_a_unit_of_a_shared_layer_goes_where_all_calls_agree():
 @pytest.mark.slow
 def test_inputs_and_outputs_keep_their_structure():
     inputs = {"a": keras.Input((4,), name="a"), "b": keras.Input((3,), name="b", dtype="int32")}
-    x = layers.Dense(6, activation="relu", name="dense")(inputs["a"])
+    x = layers.Dense(6, activation="relu", name="hidden")(inputs["a"])
     y = layers.Flatten()(layers.Embedding(6, 4, name="table")(inputs["b"]))
     outputs = {"sum": layers.Dense(2)(layers.Concatenate()([x, y])), "parts": [x, layers.Dense(1)(y)]}
     model = randomized(keras.Model(inputs, outputs))
     set_units(model.get_layer("table").embeddings, (1,))
-    set_units(model.get_layer("dense").kernel, (1,))
+    set_units(model.get_layer("hidden").kernel, (1,))
     compacted = checked(model)
     assert lost(compacted) == {"table": (4, 3)}
     assert compacted.model.input.keys() == {"a", "b"}
@@ -93,13 +93,13 @@ def test_layers_that_share_a_weight_stay_as_they_are():
 @pytest.mark.parametrize("nested", [False, True])
 def test_what_is_called_in_training_mode_stays(nested):
     inputs = keras.Input((4,))
-    x = layers.Dense(6, name="dense")(inputs)
+    x = layers.Dense(6, name="hidden")(inputs)
     norm = layers.BatchNormalization(name="norm")
     if nested:
         norm = keras.Sequential([keras.Input((6,)), norm], name="norm")
     x = norm(x, training=True)
     model = randomized(keras.Model(inputs, layers.Dense(2)(x)))
-    set_units(model.get_layer("dense").kernel, (1,))
+    set_units(model.get_layer("hidden").kernel, (1,))
     # No `checked`: a call updates the statistics.
     compacted = compact(model)
     assert compacted.removed == ()
@@ -116,3 +116,30 @@ def test_a_masked_nested_model_is_named():
     compacted = checked(model)
     assert lost(compacted) == {}
     assert any(one.layer == "inner" for one in compacted.kept)
+
+
+@pytest.mark.slow
+def test_names_that_two_nested_models_use():
+    def nested(name: str, middle) -> keras.Model:
+        inputs = keras.Input((4,))
+        return keras.Model(inputs, layers.Dense(4, name="twice")(middle(inputs)), name=name)
+
+    def network(one, other) -> keras.Model:
+        models = []
+        for name, middle in (("a", one), ("b", other)):
+            keras.backend.clear_session()
+            models.append(nested(name, middle))
+        inputs = keras.Input((4,))
+        return randomized(keras.Model(inputs, models[1](models[0](inputs))))
+
+    # Operations and stock layers are made again under another name; what is handed on as it is keeps its own.
+    compacted = checked(network(lambda x: keras.ops.relu(x) + x, lambda x: keras.ops.relu(x) + x))
+    assert {"twice", "b_twice"} <= {layer.name for layer in compacted.model.layers}
+    assert {"add", "b_add"} <= {operation.name for operation in compacted.model.operations}
+    strange = layers.Lambda(lambda x: x + 1, name="b_twice")
+    compacted = checked(network(strange, layers.ReLU()))
+    assert strange in compacted.model.layers
+    assert {"twice", "b_twice_1"} <= {layer.name for layer in compacted.model.layers}
+    same = [layers.Lambda(lambda x: x + 1, name="same") for _ in range(2)]
+    with pytest.raises(ValueError, match="give them different names"):
+        compact(network(*same))
