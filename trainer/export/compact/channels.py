@@ -16,11 +16,13 @@ class Fact:
       shape: with the batch axis.
       channels: [C] numbers of the channels; None where the size of the axis is unknown.
       values: [C] float64, the value that a channel has everywhere and for every input; NaN where it has none.
+      framed: [C] the value that a channel has inside a frame of zeros that all have in common; NaN where it has none.
     """
 
     shape: tuple[int | None, ...]
     channels: np.ndarray | None
     values: np.ndarray | None
+    framed: np.ndarray | None = None
 
     @property
     def known(self) -> tuple[np.ndarray, np.ndarray]:

@@ -55,12 +55,13 @@ class Rescaling(Same):
 class ZeroPadding(Same):
     """`ZeroPadding1D`, `ZeroPadding2D`, `ZeroPadding3D`."""
 
-    def value(self, channels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def forward(self, x: Any, *rest: Any, **options: Any) -> Made:
+        ((channels, values),) = super().forward(x, *rest, **options)
         if not np.any(self.layer.padding):
-            return values
+            return [(channels, values)]
         lost = ~np.isnan(values) & (values != 0)
         self.flow.notes.append((channels[lost], f"`{self.name}`: it puts zeros around a constant"))
-        return np.where(lost, np.nan, values)
+        return [(channels, np.where(lost, np.nan, values), np.where(lost, values, np.nan))]
 
 
 class PReLU(Same):

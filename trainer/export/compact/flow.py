@@ -30,6 +30,7 @@ class Use:
       why: the reason where it cannot.
       merges: whether weights [n] of one constant that cannot be folded may be added to those of another one.
       values: for each call of the layer, the values [n] of what is read.
+      framed: the same of values inside a frame of zeros.
     """
 
     source: np.ndarray
@@ -39,6 +40,7 @@ class Use:
     why: str = ""
     merges: bool = False
     values: list[np.ndarray] = dataclasses.field(default_factory=list)
+    framed: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def usable(self, values: np.ndarray) -> np.ndarray:
         """Whether what a channel adds to the layer's sums is a constant."""
@@ -48,10 +50,11 @@ class Use:
         """The values [n] that all calls agree on, else NaN."""
         return agreed(self.values)
 
-    def mergeable(self) -> np.ndarray:
-        """Whether a channel [n] is a multiple of every other such channel, at every place."""
+    def multiples(self) -> np.ndarray:
+        """Factors [n] by which a channel is a multiple of every other such channel, at every place; else 0."""
         constant = self.constant()
-        return ~np.isnan(constant) & ~self.usable(constant) & self.merges
+        factors = agreed(self.framed) if self.framed and np.isnan(constant[constant != 0]).all() else constant
+        return np.where(np.isnan(factors) | self.usable(constant) | (not self.merges), 0.0, factors)
 
 
 @dataclasses.dataclass(eq=False)
@@ -154,8 +157,8 @@ class Flow:
             if kwargs.get("training") or any(arg is True for arg in args):
                 raise Blocked("it is called with training=True")
             made = kind.forward(*args, **kwargs)
-            for tensor, (channels, values) in zip(call.outputs, made, strict=True):
-                self._facts[tensor] = Fact(tensor.shape, channels, values)
+            for tensor, known in zip(call.outputs, made, strict=True):
+                self._facts[tensor] = Fact(tensor.shape, *known)
         except Blocked as blocked:
             reason = f"`{kind.name}`: {blocked}"
             self.blocked[id(call.operation)] = str(blocked)
@@ -208,10 +211,11 @@ class Flow:
             for use in reversed(uses):
                 source = self._roots[use.source]
                 rows = use.matrix[:, needed[self._roots[use.target]]].any(axis=1) & ~use.usable(use.constant())
-                same = use.mergeable()
+                multiples = use.multiples()
+                same = multiples != 0
                 if (rows & same).any() and not needed[source[same]].any():
                     # One constant stays for all: the largest, so that the others are its fractions.
-                    one = int(np.argmax(np.where(rows & same, np.abs(use.constant()), 0.0)))
+                    one = int(np.argmax(np.where(rows, np.abs(multiples), 0.0)))
                     needed[source[one]] = changed = True
                 rows &= ~same
                 if not needed[source[rows]].all():

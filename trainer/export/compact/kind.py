@@ -12,8 +12,8 @@ from .channels import Blocked, Fact
 from .flow import Flow, Use
 from .graph import is_stock
 
-# The channels and values of each output; None for both where nothing can be said.
-Made = list[tuple[Any, Any]]
+# The channels and values of each output, and what is framed; None where nothing can be said.
+Made = list[tuple[Any, ...]]
 Keep = Callable[[np.ndarray], np.ndarray]
 
 

@@ -44,6 +44,7 @@ class Linear(Kind):
             self._use = self.use(channels, self.target, self.matrix, self.exact, why, self.merges)
         self.read(channels)
         self._use.values.append(values)
+        self._use.framed.append(np.full(len(values), np.nan) if x.framed is None else x.framed)
         self.values = self._constant(values)
         return [(self.target, self.values)]
 
@@ -72,12 +73,11 @@ class Linear(Kind):
 
     def merged(self, kernel: np.ndarray, axis: int, keep: Keep) -> np.ndarray:
         """The kernel with the weights of constant channels that go added to those of one that stays."""
-        same, kept = self._use.mergeable(), keep(self.source)
-        if not (same & kept).any() or not (same & ~kept).any():
+        multiples, kept = self._use.multiples(), keep(self.source)
+        if not multiples[kept].any() or not multiples[~kept].any():
             return kernel
-        constant = np.where(same, self._use.constant(), 0.0)
-        one = int(np.argmax(np.where(kept, np.abs(constant), 0.0)))
-        shares = np.where(kept, 0.0, constant / constant[one])
+        one = int(np.argmax(np.where(kept, np.abs(multiples), 0.0)))
+        shares = np.where(kept, 0.0, multiples / multiples[one])
         shares[one] = 1.0
         moved = np.moveaxis(kernel.copy(), axis, 0)
         moved[one] = np.tensordot(shares, moved.astype(np.float64), 1)

@@ -95,6 +95,28 @@ def test_zeros_around_a_constant():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_constants_in_one_frame_of_zeros_are_merged(padding):
+    model = around(layers.ZeroPadding2D(1), layers.Conv2D(4, 3, padding=padding))
+    set_units(model.get_layer("first").kernel, (0, 2, 4))
+    assert lost(checked(model)) == {"first": (6, 4)}
+
+
+@pytest.mark.slow
+def test_two_frames_of_zeros_are_two_constants():
+    inputs = keras.Input((6, 6, 2))
+    parts = []
+    for name, padding in (("one", 1), ("two", ((2, 0), (0, 2)))):
+        x = layers.Dense(4, name=name)(inputs)
+        parts.append(layers.ZeroPadding2D(padding)(x))
+    x = layers.Conv2D(4, 3)(layers.Concatenate()(parts))
+    model = randomized(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    for name in ("one", "two"):
+        set_units(model.get_layer(name).kernel, (0, 2))
+    assert lost(checked(model)) == {}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"])
 def test_normalising_over_channels_keeps_them(name):
     options = {"groups": 2} if name == "GroupNormalization" else {}
