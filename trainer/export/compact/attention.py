@@ -45,7 +45,8 @@ class MultiHeadAttention(Kind):
         for name, (channels, values) in known.items():
             self.flow.channels.join(self._sources[name], channels)
             self._reads[name].values.append(values)
-        masked = any(option is not None and option is not False for name, option in options.items() if "mask" in name)
+        masks = [option for name, option in options.items() if "mask" in name]
+        masked = bool(layer.get_config().get("sliding_window")) or any(x is not None and x is not False for x in masks)
         constants = self._constants(known["value"][1], masked)
         self._vectors.append(constants)
         # A head that makes different constants in two calls cannot be folded into the one bias of both.

@@ -39,6 +39,7 @@ class TimeDistributed(Kind):
         return self._inner.report()
 
     def made(self, keep: Keep) -> tuple[keras.layers.Layer, list[np.ndarray]]:
-        inner = self._inner.layer
-        new = keras.saving.serialize_keras_object(clone(inner, **self._inner.sizes(keep)))
-        return clone(self.layer, name=self.name, layer=new), self._inner.arrays(keep)
+        inner, arrays = self._inner.made(keep)
+        config = keras.saving.serialize_keras_object(inner)
+        config["config"]["name"] = self._inner.layer.name
+        return clone(self.layer, name=self.name, layer=config), arrays

@@ -39,6 +39,25 @@ def test_the_layer_inside_is_followed(inner, more):
 
 
 @pytest.mark.slow
+def test_a_wrapper_in_a_wrapper():
+    inputs = keras.Input((3, 4, 2))
+    both = layers.Bidirectional(layers.LSTM(5), name="both")
+    x = layers.TimeDistributed(layers.TimeDistributed(layers.Dense(6, activation="relu", name="dense")), name="a")(
+        inputs
+    )
+    x = layers.TimeDistributed(both, name="b")(x)
+    model = randomized(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    set_units(model.get_layer("a").layer.layer.kernel, (1, 4))
+    inner = model.get_layer("b").layer
+    for side in (inner.forward_layer, inner.backward_layer):
+        for weight in side.weights:
+            set_units(weight, [gate * 5 + unit for gate in range(4) for unit in (0, 3)])
+    compacted = checked(model)
+    assert set(lost(compacted).values()) == {(6, 4), (5, 3)}
+    assert compacted.model.get_layer("a").layer.layer.name == "dense"
+
+
+@pytest.mark.slow
 def test_an_unknown_layer_inside_is_named():
     model = network(layers.LayerNormalization(name="norm"))
     set_units(model.get_layer("first").layer.kernel, (1, 4))
