@@ -33,7 +33,7 @@ ORDER = {
     ),
     "trainer": (
         *("packages", "runtime", "settings", "data", "storage", "rules", "engine", "reporting"),
-        *("training", "main", "__init__"),
+        *("export", "training", "main", "__init__"),
     ),
 }
 # Programs: nothing imports them, and together they are one room.
@@ -207,6 +207,8 @@ def test_every_file_of_the_trainer_has_its_tests():
         "trainer/data/source.py",
         "trainer/data/standardizer.py",
         "trainer/data/tfds_reader.py",
+        "trainer/export/compact/flow.py",
+        "trainer/export/compact/kind.py",
         "trainer/settings/run.py",
         "trainer/training/callback.py",
         "trainer/training/callbacks.py",
