@@ -19,7 +19,7 @@ COMMON = (
 KINDS = {
     "images": (any_data.images, ["--model=convnet", "--filters=4", "--augment=flip,crop,rotate,brightness"], False),
     "streamed images": (any_data.images, ["--model=convnet", "--filters=4", "--augment=flip,zoom"], True),
-    "texts": (any_data.texts, ["--model=textcnn", "--filters=4", "--dropout=0.3"], False),
+    "texts": (any_data.texts, ["--model=textcnn", "--filters=4,4,4", "--dropout=0.3"], False),
     "table": (any_data.table, ["--model=mlp", "--hidden_units=8", "--dropout=0.3", "--label=price"], False),
 }
 MOMENTS = (
