@@ -9,6 +9,8 @@ from setuptools import find_packages, setup
 NAME = "constrained_training"
 FOLDERS = ("constraints", "models", "trainer")
 ROOT = "trainer._installed"
+# What `--formats=onnx` writes and checks its files with.
+ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"]
 # The tests build the pages too.
 DOCS = ["furo>=2025.12,<2027", "myst-parser>=5.2,<6", "sphinx>=9,<10"]
 
@@ -38,6 +40,7 @@ setup(
         "numpy>=2.4,<3",
         "pyarrow>=26,<27",
         "requests>=2.34,<3",
+        "safetensors>=0.8,<0.9",
         "scikit-learn>=1.9,<2",
         "tensorboard>=2.21,<2.22",
         "tensorflow>=2.21,<2.22",
@@ -46,6 +49,7 @@ setup(
     extras_require={
         "test": [
             *DOCS,
+            *ONNX,
             "cvxpy>=1.9,<2",
             "hypothesis>=6.170,<7",
             # A notebook of the documentation is executed.
@@ -60,6 +64,7 @@ setup(
         "docs": DOCS,
         # What the laws are held against for comparison; see scripts/baseline.py.
         "baseline": ["jax>=0.10,<0.11", "optax>=0.2.8,<0.3"],
+        "onnx": ONNX,
         # What draws the benchmark's figures.
         "plots": ["matplotlib>=3.10,<4"],
     },

@@ -202,7 +202,7 @@ class Compiled(Objective):
                     "and `compute_metrics` instead, or `call`."
                 )
         self.model = model
-        self._reconstructs = reconstructs
+        self.reconstructs = reconstructs
         self._num_replicas = strategy.num_replicas_in_sync
         self._takes_training = _has_training(model.call)
         self._loss_takes_training = _has_training(model.compute_loss)
@@ -254,7 +254,7 @@ class Compiled(Objective):
     def _unpacked(self, batch: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Features, labels and weights."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        return x, tf.reshape(x, [-1, math.prod(x.shape[1:])]) if self._reconstructs else y, weights
+        return x, tf.reshape(x, [-1, math.prod(x.shape[1:])]) if self.reconstructs else y, weights
 
     def _outputs(self, x: Any, training: bool) -> Any:
         return self.model(x, training=training) if self._takes_training else self.model(x)

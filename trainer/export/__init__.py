@@ -1,1 +1,1 @@
-"""Export: what leaves training. It knows Keras only, so that it works on any model."""
+"""What leaves training: files that other programs load, checked by reloading them in a process of their own."""

@@ -203,6 +203,18 @@ class Summaries:
             self._writers[folder].write(step, summary)
 
 
+def show_text(directory: pathlib.Path, tag: str, step: int, content: str) -> None:
+    """Adds a text, in letters of one width, to the event files of a run that is not under way.
+
+    Raises:
+      OSError, tf.errors.OpError: the system refused.
+    """
+    indented = "\n".join(f"    {line}" for line in content.splitlines())
+    writer = event_files.Writer(directory / "eval")
+    writer.write(step, text.text_pb(tag, indented).SerializeToString())
+    writer.close()
+
+
 def _nonzeros(variable: Any) -> int:
     return int(np.count_nonzero(variable.numpy()))
 

@@ -332,13 +332,17 @@ def _or_nothing(unfinished: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
+def read_weights(folder: pathlib.Path, model: keras.Model, name: str, rules: Sequence[tf.Variable] = ()) -> int:
     """Reads a network's weights from the newest checkpoint of a run that is whole.
 
     Args:
       folder: the run's checkpoints.
       model: a network of the kind that the run trained.
       name: what asked for it, for messages.
+      rules: what rules remember, as `Checkpoints` was given it; read too.
+
+    Returns:
+      The step of the checkpoint.
 
     Raises:
       ValueError: there is no such checkpoint, or it is of another network.
@@ -350,7 +354,8 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     kept = [variable.numpy() for variable in beside]
     try:
         with files.plain(path) as readable:
-            status = tf.train.Checkpoint(model=model).read(str(readable / checkpoint_folders.PREFIX)).expect_partial()
+            state = tf.train.Checkpoint(model=model, **({"rules": list(rules)} if rules else {}))
+            status = state.read(str(readable / checkpoint_folders.PREFIX)).expect_partial()
             status.assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
@@ -358,3 +363,4 @@ def read_weights(folder: pathlib.Path, model: keras.Model, name: str) -> None:
     finally:
         for variable, value in zip(beside, kept, strict=True):
             variable.assign(value)
+    return int(path.name.rpartition("-")[2])

@@ -24,6 +24,7 @@ from . import files
 
 CHECKPOINTS = "checkpoints"
 CERTIFICATE = "certificate.json"
+EXPORT = "export"
 FLAGS = "flags.txt"
 HISTORY = "history.json"
 LOCK = ".lock"
@@ -32,8 +33,8 @@ PREPROCESSING = "preprocessing.keras"
 RUN = "run.json"
 SAVED = "saved.json"
 EVENTS = ("eval", "train")
-OWN = frozenset({CERTIFICATE, CHECKPOINTS, FLAGS, HISTORY, LOCK, MODEL, PREPROCESSING, RUN, SAVED, *EVENTS})
-FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", *EVENTS)
+OWN = frozenset({CERTIFICATE, CHECKPOINTS, EXPORT, FLAGS, HISTORY, LOCK, MODEL, PREPROCESSING, RUN, SAVED, *EVENTS})
+FOLDERS = (CHECKPOINTS, f"{CHECKPOINTS}/best", EXPORT, *EVENTS)
 # What `run.json` calls the fingerprints of the files that a run reads.
 FILES = "files"
 # The settings that may be raised while a run goes on, and those that may then be written in another unit.

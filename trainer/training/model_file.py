@@ -5,11 +5,12 @@ from __future__ import annotations
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from ..export.plain import plain
 from ..storage import files, run_directory
 from .serving import Serving
 
@@ -82,19 +83,6 @@ class ModelFile:
         return False
 
 
-def plain(network: keras.Model) -> keras.Model:
-    """A copy of a network, with its weights and without constraints: it loads where this project is not installed.
-
-    Raises:
-      Exception: whatever a layer raises that cannot be made from its configuration.
-    """
-    config = _without_constraints(keras.saving.serialize_keras_object(network))
-    config.pop("compile_config", None)
-    copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
 def as_bytes(model: keras.Model | None) -> bytes:
     """The content of a `.keras` file."""
     assert model is not None
@@ -127,13 +115,3 @@ def load(run: Any) -> keras.Model:
     except Exception as error:  # Keras raises whatever the zip file, JSON or HDF5 inside raises.
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path} cannot be loaded: {reason}; run the training again, which writes it anew.") from error
-
-
-def _without_constraints(config: Any) -> Any:
-    """A configuration whose layers have no constraints."""
-    if isinstance(config, Mapping):
-        return {
-            name: None if str(name).endswith("_constraint") else _without_constraints(value)
-            for name, value in config.items()
-        }
-    return [_without_constraints(value) for value in config] if isinstance(config, (list, tuple)) else config

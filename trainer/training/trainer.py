@@ -26,7 +26,7 @@ from ..runtime.keras_internals import learning_rate, of_strategy
 from ..settings.rule import Rule
 from ..settings.run import RunSettings
 from ..settings.timeline import Timeline
-from . import identity, inputs, mask_source, serving, user_model
+from . import exporting, identity, inputs, mask_source, serving, user_model
 from .callbacks import Callbacks
 from .placement import has_own_loss, in_scope, placed
 from .run import Run
@@ -359,6 +359,25 @@ class Trainer:
             return certify(self._run.targets, self._run.step)
         check_built(self.model)
         return certify(matching.match(self._rules, self.model, Timeline(1, 1)), 0)
+
+    def export(self, path: Any, formats: str | Sequence[str] = "keras", **more: Any) -> dict[str, Any]:
+        """Writes the trained model as files, each checked by reloading it in a process without this project.
+
+        Args:
+          path: folder of the files.
+          formats: names of formats, as `--formats` of `python -m trainer.export` takes them.
+          **more: `target`, `compact`, `low_rank`, `benchmark` and `overwrite`, as that command has them.
+
+        Returns:
+          What was found in each file; `export.json` in the folder says the same.
+
+        Raises:
+          ValueError: nothing was trained yet, something lies in the way, or a file does not hold; it is not kept.
+        """
+        with errors.in_words_of_python():
+            if self._run is None:
+                raise ValueError("there is nothing to export yet; call fit first.")
+            return exporting.export(self._run, path, self._run.step, exporting.Wishes(formats=formats, **more))
 
     def _build(self, source: Source) -> None:
         """Builds a model that knows its shapes only from data."""

@@ -1,0 +1,123 @@
+"""The constants of a TFLite file, read by the schema of its flatbuffer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from . import Stored
+
+_PACKAGES = ("ai_edge_litert", "tensorflow.lite.python")
+# Of the schema's enumeration TensorType.
+_TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "<u1", 4: "<i8", 6: "?", 7: "<i2", 9: "<i1", 10: "<f8", 12: "<u8"}
+_CSR = 1
+
+
+def constants(path: str) -> list[Stored]:
+    """The constant tensors of all subgraphs, sparse ones filled up with their zeros.
+
+    Args:
+      path: a `.tflite` file.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    model = _schema().Model.GetRootAsModel(content, 0)
+    found = []
+    for graph in (model.Subgraphs(number) for number in range(model.SubgraphsLength())):
+        for tensor in (graph.Tensors(number) for number in range(graph.TensorsLength())):
+            values = _buffer(model.Buffers(tensor.Buffer()), content)
+            if values is not None and tensor.Type() in _TYPES:
+                found.append(_stored(tensor, values.view(_TYPES[tensor.Type()])))
+    return found
+
+
+def interpreter(path: str, threads: int = 0) -> Any:
+    """LiteRT's interpreter where it is installed, else the one in TensorFlow."""
+    try:
+        kind = importlib.import_module("ai_edge_litert.interpreter").Interpreter
+    except ImportError:
+        kind = importlib.import_module("tensorflow").lite.Interpreter
+    return kind(model_path=path, num_threads=threads or None)
+
+
+def _schema() -> Any:
+    try:
+        return importlib.import_module(f"{_PACKAGES[0]}.schema_py_generated")
+    except ImportError:
+        return importlib.import_module(f"{_PACKAGES[1]}.schema_py_generated")
+
+
+def _buffer(buffer: Any, content: bytes) -> np.ndarray | None:
+    """The bytes of a buffer; large files keep them behind the flatbuffer."""
+    if buffer.DataLength():
+        return buffer.DataAsNumpy()
+    if buffer.Offset() > 1:
+        return np.frombuffer(content, np.uint8, buffer.Size(), buffer.Offset())
+    return None
+
+
+def _stored(tensor: Any, values: np.ndarray) -> Stored:
+    shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
+    sparsity, quantization = tensor.Sparsity(), tensor.Quantization()
+    values = values.reshape(shape) if sparsity is None else _filled(sparsity, values, shape)
+    stored = Stored(tensor.Name().decode(), values, sparse=sparsity is not None)
+    if quantization is None or not quantization.ScaleLength() or values.dtype.kind == "f":
+        return stored
+    return Stored(
+        *(stored.name, values, quantization.ScaleAsNumpy(), quantization.ZeroPointAsNumpy()),
+        axis=quantization.QuantizedDimension(),
+        sparse=stored.sparse,
+    )
+
+
+def _filled(sparsity: Any, values: np.ndarray, shape: list[int]) -> np.ndarray:
+    """A sparse tensor with its zeros.
+
+    The file goes through the axes in an order of its own, and then through the axes of blocks. Each level is dense, or
+    lists for each place of the levels before it which of its own places are there.
+    """
+    order = sparsity.TraversalOrderAsNumpy()
+    blocks = sparsity.BlockMapAsNumpy() if sparsity.BlockMapLength() else np.zeros(0, np.int32)
+    # One row for each place that is stored so far, one column for each level.
+    places = np.zeros((1, 0), np.int64)
+    sizes = []
+    for level in range(len(order)):
+        metadata = sparsity.DimMetadata(level)
+        if metadata.Format() != _CSR:
+            size = metadata.DenseSize()
+            own = np.tile(np.arange(size), len(places))
+            places = np.repeat(places, size, axis=0)
+        else:
+            starts = _integers(metadata.ArraySegmentsType(), metadata.ArraySegments())
+            own = _integers(metadata.ArrayIndicesType(), metadata.ArrayIndices())
+            places = np.repeat(places, np.diff(starts), axis=0)
+            size = 0
+        sizes.append(size)
+        places = np.column_stack([places, own])
+    index = [np.zeros(len(places), np.int64) for _ in shape]
+    for level, axis in enumerate(order):
+        if axis < len(shape):
+            index[axis] = index[axis] + places[:, level] * _block_size(axis, order, blocks, sizes, len(shape))
+        else:
+            index[blocks[axis - len(shape)]] = index[blocks[axis - len(shape)]] + places[:, level]
+    filled = np.zeros(shape, values.dtype)
+    filled[tuple(index)] = values
+    return filled
+
+
+def _block_size(axis: int, order: np.ndarray, blocks: np.ndarray, sizes: list[int], rank: int) -> int:
+    """How many places along an axis a block has; the levels of blocks are dense."""
+    for number, blocked in enumerate(blocks):
+        if blocked == axis:
+            return sizes[int(np.flatnonzero(order == rank + number)[0])]
+    return 1
+
+
+def _integers(kind: int, table: Any) -> np.ndarray:
+    """A vector of the schema's union SparseIndexVector."""
+    schema = _schema()
+    vector = {1: schema.Int32Vector, 2: schema.Uint16Vector, 3: schema.Uint8Vector}[kind]()
+    vector.Init(table.Bytes, table.Pos)
+    return vector.ValuesAsNumpy().astype(np.int64)
