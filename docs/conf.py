@@ -23,6 +23,7 @@ CONTENTS = {
     "Tutorials": [
         "tutorials/max-norm",
         "tutorials/sparsity-ramp",
+        "tutorials/prune-a-trained-network",
         "tutorials/two-of-four",
         "tutorials/transformer",
         "tutorials/own-model",

@@ -39,7 +39,7 @@ ORDER = {
 # Programs: nothing imports them, and together they are one room.
 PROGRAMS = ("main", "predict")
 MOST_ROOMS = 12
-MOST_ARROWS = {"constraints": 30, "trainer": 33}
+MOST_ARROWS = {"constraints": 30, "trainer": 30}
 
 
 def imports(path: pathlib.Path) -> list[tuple[str, ...]]:
@@ -83,7 +83,9 @@ def arrows(package: str) -> set[tuple[str, str]]:
             continue
         # A folder's own program is one like `main`, which may know every room.
         own = "main" if path.stem == "__main__" else room(package, path.relative_to(ROOT).with_suffix("").parts)
-        found |= {(own, room(package, name)) for name in imports(path) if name[0] == package}
+        itself = path.parent.name if path.stem == "__main__" else own
+        reached = {room(package, name) for name in imports(path) if name[0] == package}
+        found |= {(own, other) for other in reached - {itself}}
     # An import of the door to the neighbours is one of `constraints` or `models`, which ALLOWED speaks of.
     door = pathlib.PurePath(NEIGHBOURS).stem
     return {(one, other) for one, other in found if one != other and other != door}
@@ -224,5 +226,6 @@ def test_every_file_of_the_trainer_has_its_tests():
         "trainer/training/inputs.py",
         "trainer/training/keeper.py",
         "trainer/training/placement.py",
+        "trainer/training/predicting.py",
         "trainer/training/run.py",
     }

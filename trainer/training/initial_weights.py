@@ -15,8 +15,9 @@ import numpy as np
 
 from ..runtime.keras_internals import every_layer
 from ..settings import user_files
-from ..storage import files, keras_files, run_directory, saved_weights
+from ..storage import files, run_directory, saved_weights
 from ..storage.checkpoint_folders import MANIFEST
+from . import keras_files
 
 FLAG = "--init_from"
 

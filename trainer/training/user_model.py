@@ -10,7 +10,7 @@ import keras
 from ..packages import models
 from ..runtime.keras_internals import every_layer, producer
 from ..settings import user_files
-from ..storage import keras_files
+from . import keras_files
 
 FLAG = "--model"
 _ADVICE = "choose data that fit the network, or a network that fits the data"

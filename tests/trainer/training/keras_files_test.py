@@ -12,7 +12,7 @@ import keras
 import pytest
 
 import constraints
-from trainer.storage import keras_files
+from trainer.training import keras_files
 
 layers = keras.layers
 

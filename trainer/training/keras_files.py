@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import keras
 
 from ..settings import user_files
-from . import files
+from ..storage import files
 
 MODEL = ".keras"
 WEIGHTS = ".weights.h5"
