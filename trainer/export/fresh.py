@@ -108,5 +108,5 @@ def _last_words(text: str) -> str:
 
 
 def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(path) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

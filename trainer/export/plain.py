@@ -21,7 +21,7 @@ def plain(model: keras.Model) -> keras.Model:
     """
     try:
         described = keras.saving.serialize_keras_object(model)
-        copy = keras.saving.deserialize_keras_object(_without(described), safe_mode=False)
+        copy = keras.saving.deserialize_keras_object(_without(described), safe_mode=True)
         if not copy.built:
             copy.build(model.input_shape)
         copy.set_weights(model.get_weights())

@@ -36,7 +36,7 @@ def main(job_file: str) -> None:
     """
     job = json.loads(pathlib.Path(job_file).read_text())
     module = _module(job["formats"], job["module"])
-    with np.load(job["examples"]) as archive:
+    with np.load(job["examples"], allow_pickle=False) as archive:
         examples = [archive[f"arr_{number}"] for number in range(len(archive.files))]
     results = pathlib.Path(job["results"])
     found = (

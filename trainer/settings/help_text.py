@@ -39,7 +39,7 @@ _OPTIMIZER = (
 )
 _RUN = (
     *("batch_size", "epochs", "train_steps", "steps_per_loop", "jit", "deterministic", "seed", "num_replicas"),
-    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "early_stopping"),
+    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "save_model", "early_stopping"),
     *("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
 )
 _REPORTING = ("summary_every", "histogram_every", "eval_every", "verbosity")

@@ -77,7 +77,7 @@ def cases(inside: bool) -> list:
 
 def test_no_setting_is_without_limits():
     declared = {field.name for field in dataclasses.fields(Config) if "help" in field.metadata}
-    truths = {"deterministic", "overwrite", "dry_run", "skip_damaged"}
+    truths = {"deterministic", "overwrite", "dry_run", "save_model", "skip_damaged"}
     # What names there are, the file, the images or Keras say.
     names = {"label", "drop", "augment", "metrics"}
     assert declared - LIMITS.keys() == truths | names
@@ -174,7 +174,14 @@ def test_other_settings_are_another_run(changes):
 
 
 def test_circumstances_are_no_part_of_a_run():
-    changes = {"data_dir": "/data", "dry_run": True, "overwrite": True, "resume": "never", "steps_per_loop": 7}
+    changes = {
+        "data_dir": "/data",
+        "dry_run": True,
+        "overwrite": True,
+        "resume": "never",
+        "steps_per_loop": 7,
+        "save_model": False,
+    }
     assert changes.keys() | {"run_dir"} == CIRCUMSTANCES
     for name, value in changes.items():
         assert rich(**{name: value}).directory() == rich().directory()

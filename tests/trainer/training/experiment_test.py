@@ -121,7 +121,7 @@ def test_every_constraint(tmp_path, name):
     assert points["eval/test/loss"][-1][1] == pytest.approx(result["evaluation"]["loss"])
     assert built.steps.num_traces == {"train": 1, "evaluate": 2}
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
-        run_directory.OWN - {run_directory.PREPROCESSING}
+        run_directory.OWN - {run_directory.EXPORT, run_directory.PREPROCESSING}
     )
 
 

@@ -63,7 +63,7 @@ def function_of(model: Any) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
 def _loaded(path: str) -> Any:
     import keras
 
-    return keras.models.load_model(path, compile=False)
+    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def limit(threads: int) -> None:

@@ -94,7 +94,7 @@ def _unrolled(model: Any) -> Any:
     changed = _with_unroll(described)
     if changed == described:
         return model
-    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
+    copy = keras.saving.deserialize_keras_object(changed, safe_mode=True)
     copy.set_weights(model.get_weights())
     return copy
 
