@@ -72,9 +72,13 @@ REPEATS = (
     "validation_test.py::test_a_stopped_run_goes_on_bit_for_bit_with_the_same_parts[0",
 )
 
-# Folders whose cases are many, and one of every `ONE_OF` cases of a test on one set is fast.
-THINNED = ("tests/constraints/", "tests/models/")
-ONE_OF = 3
+# Folders whose cases are many: of how many cases of a test on one set one is fast.
+THINNED = {
+    "tests/constraints/": 4,
+    "tests/models/": 3,
+    "tests/trainer/engine/": 2,
+    "tests/trainer/rules/": 2,
+}
 
 # One of each way to project.
 KINDS = ("box", "elasticnet", "l1ball", "mask", "maxnorm", "nuclear", "topk", "unitnorm")
@@ -88,10 +92,14 @@ def left_to_the_slow_suite(names: Iterable[str]) -> set[str]:
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for name in names:
         test, bracket, case = name.partition("[")
-        if name.startswith(THINNED) and bracket:
+        if bracket:
             sets = tuple(sorted(set(re.split(r"[^a-z0-9]+", case)) & constraints.REGISTRY.keys()))
             groups.setdefault((test, sets), []).append(name)
-    return {name for cases in groups.values() for place, name in enumerate(cases) if place % ONE_OF}
+    left = set()
+    for (test, _), cases in groups.items():
+        one_of = next((number for folder, number in THINNED.items() if test.startswith(folder)), 1)
+        left.update(name for place, name in enumerate(cases) if place % one_of)
+    return left
 
 
 def fast(values: Iterable[Any], *chosen: Any) -> list[Any]:
