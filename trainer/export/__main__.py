@@ -79,7 +79,11 @@ def _parser(formats: str) -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN", help="the run directory")
     parser.add_argument("--formats", default="keras", help=f"Formats, with commas between ({formats}; default: keras).")
     parser.add_argument("--output", help="Folder of the files (default: export in the run directory).")
-    parser.add_argument("--weights", default="best", choices=_WEIGHTS, help="Which weights (default: best).")
+    parser.add_argument(
+        "--weights",
+        choices=_WEIGHTS,
+        help="Which weights (default: the best that obey every rule).",
+    )
     parser.add_argument("--target", help="tflite: stores TFLite's weights without their zeros where that runs.")
     parser.add_argument("--compact", action="store_true", help="Remove units, filters and heads that are zero.")
     parser.add_argument("--low_rank", action="store_true", help="Write kernels as two factors where that is smaller.")

@@ -7,7 +7,7 @@ import os
 import pathlib
 
 from ..settings import flags
-from ..storage import checkpoints, run_directory
+from ..storage import checkpoints, files, run_directory
 from . import experiment
 from .run import Run
 
@@ -20,12 +20,12 @@ def export_folder(directory: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(directory) / run_directory.EXPORT
 
 
-def restored(directory: str | os.PathLike[str], weights: str = "best") -> tuple[Run, int]:
+def restored(directory: str | os.PathLike[str], weights: str | None = None) -> tuple[Run, int]:
     """Makes a run of its `flags.txt` on one replica, and reads its weights; nothing is written.
 
     Args:
       directory: the run directory.
-      weights: a key of `WEIGHTS`.
+      weights: a key of `WEIGHTS`; None: those of `model.keras`, the best if they obey the rules of the end.
 
     Returns:
       The run, and the step that its weights are of.
@@ -35,6 +35,7 @@ def restored(directory: str | os.PathLike[str], weights: str = "best") -> tuple[
         made by another version of the program.
     """
     path = pathlib.Path(directory)
+    weights = _of_model_file(path) if weights is None else weights
     if weights not in WEIGHTS:
         raise ValueError(f"--weights={weights} is unknown; there are {', '.join(WEIGHTS)}.")
     if not (path / run_directory.RUN).is_file():
@@ -57,3 +58,12 @@ def restored(directory: str | os.PathLike[str], weights: str = "best") -> tuple[
     run = experiment.build(dataclasses.replace(config, num_replicas=1))
     remembered = [variable for target in run.targets for variable in target.state]
     return run, checkpoints.read_weights(path / WEIGHTS[weights], run.model, str(path), remembered)
+
+
+def _of_model_file(path: pathlib.Path) -> str:
+    """Which weights the run's `model.keras` holds, by its certificate; the best where it does not say."""
+    try:
+        weights = files.document(path / run_directory.CERTIFICATE)["model"]["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "best"
+    return weights if weights in WEIGHTS else "best"

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from trainer.training.restored import restored
+from trainer.training.restored import _of_model_file, restored
 
 
 def run_directory(tmp_path, flags="--dataset=synthetic\n"):
@@ -55,3 +55,23 @@ def test_a_run_under_way(tmp_path):
 
 def test_weights_that_there_are_not(tmp_path):
     refused(run_directory(tmp_path), "--weights=first is unknown; there are best, last", weights="first")
+
+
+def test_without_a_word_the_weights_are_those_of_the_model_file(server, tmp_path):
+    # The best evaluation comes before the ramp, so its weights break the rule of the end.
+    flags = ["--constraint=topk", "--schedule=piecewise", "--values=0.0,0.95", "--boundaries=99%"]
+    server.succeed(*flags, "--epochs=3", "--train_split=train[:400]", "--run_dir=run", cwd=tmp_path)
+    said = json.loads((tmp_path / "run" / "certificate.json").read_text())
+    assert said["best"]["step"] < said["step"]
+    assert said["model"]["weights"] == "last"
+    run, step = restored(tmp_path / "run")
+    assert step == said["step"]
+    assert (run.model.trainable_variables[0].numpy() == 0).mean() >= 0.94
+
+
+def test_the_best_is_meant_where_the_certificate_is_silent(tmp_path):
+    assert _of_model_file(tmp_path) == "best"
+    (tmp_path / "certificate.json").write_text(json.dumps({"model": {"weights": "last"}}))
+    assert _of_model_file(tmp_path) == "last"
+    (tmp_path / "certificate.json").write_text(json.dumps({"model": None}))
+    assert _of_model_file(tmp_path) == "best"
