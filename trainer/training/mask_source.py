@@ -9,7 +9,7 @@ import keras
 
 from ..packages import constraints
 from ..rules.target import Target
-from ..settings.rule import Rule
+from ..settings.rule import FLAGS, Rule, written
 from . import initial_weights
 
 
@@ -30,18 +30,22 @@ def initialize_masks(targets: Sequence[Target], rules: Sequence[Rule], model: ke
     for target in targets:
         if target.mask is None:
             continue
-        source = rules[target.rule_index - 1].mask_from
-        with contextlib.nullcontext() if source is None else _weights_of(source, model):
+        rule = rules[target.rule_index - 1]
+        with contextlib.nullcontext() if rule.mask_from is None else _weights_of(rule, model):
             target.mask.assign(constraints.numerics.nonzero(target.weights()))
 
 
 @contextlib.contextmanager
-def _weights_of(source: str, model: keras.Model) -> Iterator[None]:
-    """Gives the model the weights of another run's newest checkpoint for a while."""
+def _weights_of(rule: Rule, model: keras.Model) -> Iterator[None]:
+    """Gives the model the weights of the newest checkpoint of a rule's `mask_from` for a while."""
+    assert rule.mask_from is not None
+    what = written("mask_from", rule.mask_from, rule.source)
+    if rule.source not in ("", FLAGS):
+        # The file of the rule, and its number there.
+        what = f"{rule.source}: {what}"
     own = [variable.numpy() for variable in model.variables]
     try:
-        what = f"mask_from={source}"
-        initial_weights.assign(initial_weights.of_run(source, what), model, what)
+        initial_weights.assign(initial_weights.of_run(rule.mask_from, what), model, what)
         yield
     finally:
         for variable, value in zip(model.variables, own, strict=True):
