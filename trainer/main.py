@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from .reporting import console
-from .runtime import quiet_import, signals
-
-if TYPE_CHECKING:
-    pass
-
-MISTAKE = 2
+from .runtime import programs, quiet_import, signals
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -25,9 +20,7 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     Raises:
       SystemExit: always, with the exit code.
     """
-    quiet_import.complete_streams()
-    signals.leave_when_asked()
-    sys.exit(_main((sys.argv if argv is None else argv)[1:]))
+    programs.start(_main, argv)
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -93,7 +86,7 @@ def _refused(error: ValueError) -> int:
     # Whatever a message quotes, it stays readable.
     message = re.sub(r"\S{500,}", lambda word: f"{word[0][:100]}... ({len(word[0])} characters)", str(error))
     console.print_line(f"error: {message}", stream=sys.stderr)
-    return MISTAKE
+    return programs.MISTAKE
 
 
 def _failed(error: Exception) -> int:

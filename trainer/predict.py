@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .reporting.console import print_line
-from .runtime import quiet_import
-
-MISTAKE = 2
+from .runtime import programs, quiet_import
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -22,18 +19,11 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     Raises:
       SystemExit: always, with the exit code: 0, or 2 after a mistake, when nothing was written.
     """
-    quiet_import.complete_streams()
-    sys.exit(_main((sys.argv if argv is None else argv)[1:]))
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print_line(f"error: {message}; see --help.", stream=sys.stderr)
-        sys.exit(MISTAKE)
+    programs.start(_main, argv)
 
 
 def _main(arguments: Sequence[str]) -> int:
-    parser = _Parser(
+    parser = programs.Parser(
         prog=f"python -m {__package__}.predict",
         description="Predicts with what a run trained. A table has a row for each example.",
         allow_abbrev=False,
@@ -48,8 +38,8 @@ def _main(arguments: Sequence[str]) -> int:
     parser.add_argument("--text", metavar="COLUMN", help="column of a table that holds texts")
     parser.add_argument("--output", metavar="FILE", help=".csv or .npz file to write (default: CSV on the screen)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing --output")
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         quiet_import.import_tensorflow()
         from .training import predicting
 
@@ -58,7 +48,7 @@ def _main(arguments: Sequence[str]) -> int:
         text = predicting.write(given.output, names, answers, task)
     except ValueError as error:
         print_line(f"error: {error}", stream=sys.stderr)
-        return MISTAKE
+        return programs.MISTAKE
     except OSError as error:
         print_line(f"error: {error.filename or given.output}: {error.strerror or error}.", stream=sys.stderr)
         return 1

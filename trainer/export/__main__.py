@@ -8,18 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..main import MISTAKE
 from ..reporting.console import print_line
-from ..runtime import quiet_import, signals
+from ..runtime import programs, quiet_import
 
 _WEIGHTS = ("best", "last")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong as the training program does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message[:1].lower()}{message[1:]}; --help lists all flags.")
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -31,9 +23,7 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     Raises:
       SystemExit: always: 0 where every file holds, 1 where one does not, 2 for a mistake in the command.
     """
-    quiet_import.complete_streams()
-    signals.leave_when_asked()
-    sys.exit(_main((sys.argv if argv is None else argv)[1:]))
+    programs.start(_main, argv)
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -55,13 +45,13 @@ def _main(arguments: Sequence[str]) -> int:
         wishes.paths(output)
         found, step = restored.restored(given.run, given.weights)
     except ValueError as error:
-        return _told(error, MISTAKE)
+        return _told(error, programs.MISTAKE)
     try:
         exporting.export(found, output, step, wishes)
     except exporting.verify.ExportError as error:
         return _told(error, 1)
     except ValueError as error:
-        return _told(error, MISTAKE)
+        return _told(error, programs.MISTAKE)
     return 0
 
 
@@ -71,7 +61,7 @@ def _told(error: ValueError, code: int) -> int:
 
 
 def _parser(formats: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = programs.Parser(
         prog=f"python -m {__package__}",
         description="Writes the model of a finished run as files, each checked by reloading it in another process.",
         allow_abbrev=False,

@@ -151,6 +151,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         raise unreadable(entry.path, error) from None
 
 
+def content(path: str) -> bytes:
+    """The bytes of a file; raises ValueError where the system does not let it be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
 def unreadable(path: str | pathlib.Path, error: OSError) -> ValueError:
     """What to raise when the system does not let a path be read."""
     return ValueError(f"`{shown(str(path))}` cannot be read: {error.strerror}; mend it, or move it away.")

@@ -100,7 +100,7 @@ def _first(parts: dict[str, Files]) -> tuple[str, Any]:
     paths = [path for files in parts.values() for path in files.paths]
     for path in paths:
         try:
-            return path, tf.io.decode_image(_content(path), expand_animations=False)
+            return path, tf.io.decode_image(folders.content(path), expand_animations=False)
         except tf.errors.OpError:
             continue
     return paths[0], None
@@ -184,7 +184,7 @@ def _without_damaged(
         if not good
     ]
     for name in damaged:
-        _content(name)
+        folders.content(name)
     if not damaged:
         return ()
     count = f"{len(damaged):,} image{'s' * (len(damaged) > 1)} of `{path}` cannot be decoded"
@@ -198,14 +198,6 @@ def _without_damaged(
                 "remove the class."
             )
     return (f"{count} and were left out, the first is {_quoted(damaged[0])}.",)
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise folders.unreadable(path, error) from None
 
 
 def _quoted(path: str) -> str:

@@ -42,7 +42,7 @@ def read(path: str, options: FileOptions) -> Raw:
         )
     checksum, empty, examples = 0, list[str](), {}
     with progress("reading texts", len(paths), "texts") as reached, ThreadPoolExecutor() as pool:
-        contents = pool.map(_content, paths)
+        contents = pool.map(folders.content, paths)
         done = 0
         for part, files in parts.items():
             features = np.empty(len(files.paths), object)
@@ -62,21 +62,13 @@ def read(path: str, options: FileOptions) -> Raw:
     return Raw(path, TEXT, examples, classes, f"{checksum:08x}", warnings)
 
 
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise folders.unreadable(path, error) from None
-
-
 def content(path: str) -> str:
     """The text of a file.
 
     Raises:
       ValueError: it cannot be read, or is not UTF-8.
     """
-    return _decoded(path, _content(path))
+    return _decoded(path, folders.content(path))
 
 
 def _decoded(path: str, content: bytes) -> str:
