@@ -56,7 +56,7 @@ def load(
     where = f"Data set `{name}`"
     train = raw.parts["train"]
     found = inference.infer(
-        None if task == tasks.RECONSTRUCTION else _labels(train),
+        None if task == tasks.RECONSTRUCTION else train.labels,
         task,
         classes=raw.classes,
         num_classes=num_classes,
@@ -88,7 +88,7 @@ def load(
     if found.name == tasks.RECONSTRUCTION:
         found = _reconstruction(found, learnt, where)
     if found.name == tasks.REGRESSION and inference.is_of_differences(loss):
-        found = found.standardised(_labels(parts["train"]))
+        found = found.standardised(parts["train"].labels)
     splits = {role: _split(part, found, learnt, f"{where}, part `{role}`") for role, part in parts.items()}
     if found.name == tasks.CLASSIFICATION:
         seen = {role: set(found.encode(part.labels, where).tolist()) for role, part in parts.items()}
@@ -137,10 +137,6 @@ def _chosen(raw: Raw, role: str, asked: str | None, default: str) -> str:
             f"own; leave --{role}_split out."
         )
     return asked
-
-
-def _labels(part: Examples) -> Any:
-    return part.labels
 
 
 def _encoded(task: tasks.Task, part: Examples, where: str) -> np.ndarray | None:

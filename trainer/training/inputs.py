@@ -48,7 +48,9 @@ class Inputs:
     classes: tuple[int, int] | None = None
 
     def check_classes(self, loss: Any, outputs: tuple[int, ...] | None) -> None:
-        """Raises ValueError for a label that is no class of a sparse cross-entropy: TensorFlow says that in riddles.
+        """Raises ValueError for a label that is no class of a sparse cross-entropy.
+
+        TensorFlow would refuse it in the middle of a step, and may name another operation than the loss.
 
         Args:
           loss: as in `compile`.

@@ -1,4 +1,4 @@
-"""What stands around a network where raw examples go in and answers come out."""
+"""Wraps a trained network so that it takes raw examples and gives answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..data.preprocessing import input_of
 
 @dataclasses.dataclass(frozen=True)
 class Serving:
-    """What stands around a network so that raw examples go in and answers come out.
+    """The preprocessing before a network, and what makes answers of its outputs.
 
     Attributes:
       preprocessing: raw examples -> features; None: the network takes raw examples.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 from ..data.source import Source
 from ..engine.train_step import Steps
-from ..storage import run_directory
+from ..storage import files, run_directory
 
 
 class Waiting:
@@ -44,8 +43,10 @@ class Waiting:
         share = _share(self._begun, self._now())
         if share is not None:
             return round(share, 4)
-        path = None if directory is None else directory / run_directory.CERTIFICATE
-        return json.loads(path.read_text()).get("waiting_share") if path is not None and path.exists() else None
+        try:
+            return None if directory is None else files.document(directory / run_directory.CERTIFICATE)["waiting_share"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _now(self) -> tuple[float, float]:
         return self._source.waited, self._steps.seconds

@@ -42,3 +42,5 @@ def test_a_run_that_had_ended_keeps_what_it_said(tmp_path):
     assert waiting.in_all(tmp_path) is None
     (tmp_path / "certificate.json").write_text(json.dumps({"waiting_share": 0.25}))
     assert waiting.in_all(tmp_path) == 0.25
+    (tmp_path / "certificate.json").write_text("{damaged")
+    assert waiting.in_all(tmp_path) is None
