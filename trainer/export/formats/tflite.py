@@ -38,6 +38,7 @@ def write(
     content = _converted(model, kind, representative, sparse=False)
     if sparse:
         smaller = _converted(model, kind, representative, sparse=True)
+        smaller = flatbuffer.shared(smaller) if kind == "int8" else smaller
         if len(smaller) < len(content) and _agree(smaller, content, _examples(model, representative)):
             content = smaller
     with open(path, "wb") as file:
