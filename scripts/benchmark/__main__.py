@@ -19,11 +19,22 @@ quiet_import.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from scripts.benchmark import contests, data, operations, outputs, pauses, processes, scale, scale_report  # noqa: E402
+from scripts.benchmark import (  # noqa: E402
+    blocks,
+    compacted,
+    contests,
+    data,
+    operations,
+    outputs,
+    pauses,
+    processes,
+    scale,
+    scale_report,
+)
 from trainer.reporting.console import print_line  # noqa: E402
 from trainer.reporting.text_table import table  # noqa: E402
 
-PARTS = ("training", "costs", "processes", "scale", "data", "profile")
+PARTS = ("training", "costs", "processes", "scale", "data", "exports", "profile")
 
 
 def main() -> None:
@@ -90,6 +101,15 @@ def main() -> None:
             figures["data"] = data.measure(pathlib.Path(folder), arguments.quick)
         print_line("\ndata\n" + table(["", ""], [[name, f"{x:,.2f}"] for name, x in figures["data"].items()]))
         targets += data.targets(figures["data"])
+        keep()
+    if "exports" in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            figures["blocks"] = blocks.measure(pathlib.Path(folder), arguments.quick)
+        print_line("\nblocks of zeros in TFLite\n" + blocks.shown(figures["blocks"]))
+        targets += blocks.targets(figures["blocks"])
+        figures["compacted"] = compacted.measure(arguments.quick, tell=print_line)
+        print_line("\ncompacted networks\n" + compacted.shown(figures["compacted"]))
+        targets += compacted.targets(figures["compacted"])
         keep()
     if "profile" in parts:
         figures["profile"] = operations.measure()

@@ -104,6 +104,20 @@ def test_an_export_that_is_killed_leaves_nothing_under_its_name(run):
     assert {one.name for one in folder.iterdir()} == {"export.json", "model.safetensors"}
 
 
+def test_an_archive_of_few_weights_is_a_small_part_of_the_dense_file(tmp_path):
+    """LeNet-300-100 with 2 % of its weights; the smaller the network, the more the names of its variables count."""
+    flags = ["--dataset=digits", "--hidden_units=300,100", "--constraint=topk", "--sparsity=0.98", "--epochs=8"]
+    processes.succeed("--run_dir=run", *flags, cwd=tmp_path)
+    done = succeeded(export("run", "--formats=sparse,keras", "--benchmark", cwd=tmp_path))
+    report = json.loads((tmp_path / "run/export/export.json").read_text())
+    archive, dense = report["exports"]
+    assert dense["bytes"] >= 18 * archive["bytes"], (dense["bytes"], archive["bytes"])
+    certificate = json.loads((tmp_path / "run/certificate.json").read_text())
+    chosen = certificate["evaluation"] if certificate["model"]["weights"] == "last" else certificate["best"]["test"]
+    assert archive["scores"]["accuracy"] == dense["scores"]["accuracy"] == chosen["accuracy"]
+    assert f"{archive['scores']['accuracy']:.4f}" in done.stdout
+
+
 BAD = {
     "no folder": (["nowhere"], "nowhere does not exist"),
     "no run": (["."], "is no run directory"),
