@@ -138,12 +138,16 @@ def _proportional(expected: np.ndarray, stored: Stored) -> Found | None:
             if not others:
                 continue
             w = expected.astype(np.float64)
-            square = np.sum(w * w, axis=others, keepdims=True)
-            factor = np.sum(values * w, axis=others, keepdims=True) / np.where(square == 0, 1.0, square)
             size = np.max(np.abs(values), axis=others, keepdims=True)
             allowed = near * 1.001 + _FOLDED.get(stored.values.dtype.str[1:], 1e-5) * size
-            if np.all(np.abs(values - w * factor) <= allowed):
-                return Found(values, "folded", stored, bool(np.all(values[expected == 0] == 0)))
+            # Each weight leaves its factor an interval; all intervals of a unit must have a number in common.
+            zero = w == 0
+            safe = np.where(zero, 1.0, w)
+            ends = np.stack([(values - allowed) / safe, (values + allowed) / safe])
+            lowest = np.max(np.where(zero, -np.inf, np.min(ends, axis=0)), axis=others)
+            highest = np.min(np.where(zero, np.inf, np.max(ends, axis=0)), axis=others)
+            if np.all(lowest <= highest) and np.all(np.abs(values)[zero] <= np.broadcast_to(allowed, w.shape)[zero]):
+                return Found(values, "folded", stored, bool(np.all(values[zero] == 0)))
     return None
 
 

@@ -1,5 +1,8 @@
 """Reloads an exported file in a process of its own: `python -I reload.py JOB.json`; `trainer.export.fresh` calls it.
 
+Without an argument it serves: it imports TensorFlow once, reads the names of jobs from its standard input, and forks a
+process for each of them.
+
 The process has the format's file alone, none of the rest of the project: what it can do, anybody can who has the file
 and TensorFlow, LiteRT, ONNX Runtime or NumPy.
 
@@ -13,9 +16,11 @@ import gc
 import importlib
 import importlib.util
 import json
+import os
 import pathlib
 import sys
 import time
+import traceback
 from typing import Any
 
 import numpy as np
@@ -43,6 +48,29 @@ def main(job_file: str) -> None:
         measured(module, job["path"], examples) if job["measure"] else checked(module, job["path"], examples, results)
     )
     (results / "found.json").write_text(json.dumps(found))
+
+
+def serve() -> None:
+    """Does the job that each line of the standard input names, and prints the exit code of its process.
+
+    TensorFlow is imported before the fork and computes nothing there, so each process has it as if it were new.
+    """
+    importlib.import_module("tensorflow")
+    for line in sys.stdin:
+        job_file = line.rstrip("\n")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with open(f"{job_file}.stderr", "w") as told:
+                os.dup2(told.fileno(), sys.stderr.fileno())
+            try:
+                main(job_file)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def checked(module: Any, path: str, examples: list[np.ndarray], results: pathlib.Path) -> dict[str, Any]:
@@ -125,4 +153,4 @@ def _module(folder: str, name: str) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1]) if len(sys.argv) > 1 else serve()

@@ -65,6 +65,29 @@ def test_a_normalisation_behind_the_layer_is_no_stranger():
     assert found["bias"].how == "merged"
 
 
+def folded_and_rounded(kernel):
+    folded = kernel * (RNG.random((1, 1, *kernel.shape[2:])).astype(np.float32) + 0.5)
+    scale = np.abs(folded).max(axis=(0, 1, 3)) / 127
+    scale[scale == 0] = 1
+    whole = np.round(folded / scale[:, np.newaxis]).astype(np.int8)
+    return Stored("q", whole.transpose(3, 0, 1, 2), scale.astype(np.float32), np.zeros(len(scale), np.int64), axis=3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_normalisation_may_be_folded_in_and_then_rounded(seed):
+    # Few weights for each factor: rounding moves the nearest factor by as much as a weight.
+    kernel = np.random.default_rng(seed).standard_normal((3, 3, 64, 1)).astype(np.float32)
+    kernel[np.random.default_rng(seed).random(kernel.shape) < 0.6] = 0
+    stored = folded_and_rounded(kernel)
+    (found,) = recover.by_value({"kernel": kernel}, [stored]).values()
+    assert found.how == "folded"
+    assert found.zeros_kept
+    other = kernel.copy()
+    other[..., 0, 0] = kernel[::-1, ..., 1, 0] + 1
+    with pytest.raises(ValueError, match="holds no tensor like `kernel`"):
+        recover.by_value({"kernel": other}, [stored])
+
+
 @pytest.mark.parametrize("change", ["one weight", "another shape", "a lost zero"])
 def test_another_kernel_is_refused(change):
     other = KERNEL.copy()

@@ -25,8 +25,32 @@ def write(model: Any, path: str, *, representative: list[np.ndarray] | None = No
 
     # Given outright, because Keras has none of a model that was loaded and not called yet.
     signature = [tf.TensorSpec(one.shape, one.dtype, one.name) for one in model.inputs]
-    signature = signature if len(signature) == 1 else [signature]
+    structure = getattr(model, "_inputs_struct", None)
+    signature = signature if structure is None else [tf.nest.pack_sequence_as(structure, signature)]
     model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+    _mend(path)
+
+
+def _mend(path: str) -> None:
+    """Writes TensorFlow's `Erfc`, which `gelu` is made of and ONNX does not have, as 1 - erf."""
+    import onnx
+
+    model = onnx.load(path)
+    nodes = list(model.graph.node)
+    if not any(node.op_type == "Erfc" for node in nodes):
+        return
+    kinds = {one.name: one.type.tensor_type.elem_type for one in model.graph.value_info}
+    del model.graph.node[:]
+    for node in nodes:
+        if node.op_type != "Erfc":
+            model.graph.node.append(node)
+            continue
+        (x,), (y,) = node.input, node.output
+        one = onnx.helper.make_tensor(f"{y}/one", kinds.get(y, onnx.TensorProto.FLOAT), [], [1])
+        model.graph.initializer.append(one)
+        model.graph.node.append(onnx.helper.make_node("Erf", [x], [f"{y}/erf"]))
+        model.graph.node.append(onnx.helper.make_node("Sub", [one.name, f"{y}/erf"], [y], name=node.name))
+    onnx.save(model, path)
 
 
 def read(path: str) -> list[Stored]:

@@ -43,11 +43,12 @@ def predictor(path: str, threads: int = 0) -> Callable[[list[np.ndarray]], list[
 
     limit(threads)
     loaded = tf.saved_model.load(path)
+    # A tensor, a list or a dictionary of them.
+    structure = loaded.serve.concrete_functions[0].structured_input_signature[0]
 
     def predicted(x: list[np.ndarray]) -> list[np.ndarray]:
         tensors = [tf.convert_to_tensor(one) for one in x]
-        outputs = loaded.serve(tensors[0]) if len(tensors) == 1 else loaded.serve(tensors)
-        return [one.numpy() for one in tf.nest.flatten(outputs)]
+        return [one.numpy() for one in tf.nest.flatten(loaded.serve(*tf.nest.pack_sequence_as(structure, tensors)))]
 
     return predicted
 

@@ -34,7 +34,7 @@ def write(
     Raises:
       ValueError: int8 without representative examples.
     """
-    model = _unrolled(model)
+    model = _numbered(_unrolled(model))
     content = _converted(model, kind, representative, sparse=False)
     if sparse:
         smaller = _converted(model, kind, representative, sparse=True)
@@ -98,6 +98,20 @@ def _unrolled(model: Any) -> Any:
     copy = keras.saving.deserialize_keras_object(changed, safe_mode=True)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _numbered(model: Any) -> Any:
+    """A model whose inputs have names that count them, where there are several or a dictionary.
+
+    A file keeps the names of inputs and loses their order, and the converter takes no dictionary.
+    """
+    import keras
+    import tensorflow as tf
+
+    if len(model.inputs) == 1 and not isinstance(model.output, dict):
+        return model
+    given = [keras.Input(one.shape[1:], dtype=one.dtype, name=f"input_{i}") for i, one in enumerate(model.inputs)]
+    return keras.Model(given, tf.nest.flatten(model(tf.nest.pack_sequence_as(model._inputs_struct, given))))
 
 
 def _with_unroll(described: Any) -> Any:
