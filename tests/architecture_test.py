@@ -213,7 +213,6 @@ def test_every_file_of_the_trainer_has_its_tests():
         "trainer/export/compact/flow.py",
         "trainer/export/compact/kind.py",
         "trainer/export/formats/keras_file.py",
-        "trainer/export/formats/onnx.py",
         "trainer/export/formats/saved_model.py",
         "trainer/export/fresh.py",
         "trainer/export/reload.py",

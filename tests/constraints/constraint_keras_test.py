@@ -118,7 +118,7 @@ def test_models_load_and_train_under_xla_in_a_new_process(tmp_path):
     for name in REGISTRY:
         model(REGISTRY[name](**VALUES[name])).save(tmp_path / f"{name}.keras")
     script = f"""
-from tests.constraint_keras_test import *
+from tests.constraints.constraint_keras_test import *
 for name in REGISTRY:
     network = keras.models.load_model({str(tmp_path)!r} + f"/{{name}}.keras")
     assert network.get_layer("conv").kernel_constraint == REGISTRY[name](**VALUES[name]), name

@@ -190,7 +190,7 @@ def test_sets_that_do_not_meet_are_told_apart():
 
 @pytest.mark.slow
 def test_a_run_whose_sets_do_not_meet_says_so_and_exits_with_1(tmp_path, monkeypatch, capsys):
-    values = {"min_value": 0.5, "box.max_value": 1.0, "maxnorm.max_value": 0.1}
+    values = {"min_value": 0.5, "box": {"max_value": 1.0}, "maxnorm": {"max_value": 0.1}}
     settings = config(tmp_path / "run", rule_of("box,maxnorm", values), train_steps=2)
     # Schedules are looked at before the first step, but not at every step.
     monkeypatch.setattr(matching, "_check_meets", lambda *_: None)
