@@ -194,9 +194,9 @@ def test_a_run_whose_sets_do_not_meet_says_so_and_exits_with_1(tmp_path, monkeyp
     settings = config(tmp_path / "run", rule_of("box,maxnorm", values), train_steps=2)
     # Schedules are looked at before the first step, but not at every step.
     monkeypatch.setattr(matching, "_check_meets", lambda *_: None)
-    monkeypatch.setattr(flags, "config", lambda: settings)
-    monkeypatch.setattr(flags, "as_flagfile", lambda **_: "")
-    assert main._main(["trainer"]) == 1
+    monkeypatch.setattr(flags, "config", lambda _: settings)
+    monkeypatch.setattr(flags, "as_flagfile", lambda *_, **__: "")
+    assert main._main([]) == 1
     line = next(line for line in capsys.readouterr().out.splitlines() if "NOT FEASIBLE" in line)
     assert "NOT FEASIBLE: `output/kernel` breaks " in line
     assert "box: smallest weight of a group is 0.04" in line
