@@ -417,7 +417,7 @@ def test_two_processes_at_once_both_succeed(tmp_path: Path) -> None:
     code = f"""
 import os, random, time
 import tensorflow_datasets, tensorflow
-from trainer import data
+from trainer.data import dataset as data
 from trainer.data.builtin import digits
 random.seed(0)
 open({str(tmp_path)!r} + "/ready" + str(os.getpid()), "w").close()
