@@ -239,9 +239,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for what, known in (("networks", NETWORKS), ("rules", RULES)):
         parser.add_argument(f"--{what}", default=",".join(known), help="which, with commas between (default: all)")
-    parser.add_argument(
-        "--results", type=pathlib.Path, default=pathlib.Path("runs/export_table"), help="folder of JSON"
-    )
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="folder of JSON")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     arguments = parser.parse_args(argv)
     for what, known in (("networks", NETWORKS), ("rules", RULES)):

@@ -97,7 +97,8 @@ def one_import() -> Iterator[None]:
             yield
         finally:
             assert _server.stdin is not None
-            _server.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                _server.stdin.close()
             _server.wait()
             _server = None
 
@@ -126,9 +127,11 @@ def _done(job: pathlib.Path, sharing: bool) -> tuple[int, str]:
     if sharing and _server is not None:
         assert _server.stdin is not None
         assert _server.stdout is not None
-        _server.stdin.write(f"{job}\n")
-        _server.stdin.flush()
-        answer = _server.stdout.readline()
+        answer = ""
+        with contextlib.suppress(BrokenPipeError):
+            _server.stdin.write(f"{job}\n")
+            _server.stdin.flush()
+            answer = _server.stdout.readline()
         if not answer:
             raise ReloadError("the process that imported TensorFlow for it ended")
         return int(answer), job.with_name(f"{job.name}.stderr").read_text(errors="replace")

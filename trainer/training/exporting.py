@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ..export import measure, verify
+from ..export import fresh, measure, verify
 from ..export.compact import compact, low_rank, multiply_adds
 from ..export.formats import FORMATS
 from ..reporting import tensorboard
@@ -93,21 +94,38 @@ def export(run: Run, output: str | os.PathLike[str], step: int, wishes: Wishes) 
     paths = wishes.paths(folder)
     dense = export_subject.of_run(run, step)
     subject, changes = _made_smaller(dense, wishes)
-    exports = []
-    for name, path in paths.items():
-        options = TARGETS[wishes.target] if wishes.target and FORMATS[name].module == wishes.target else {}
-        exports.append(verify.export(subject, name, path, overwrite=wishes.overwrite, options=options))
-        print_line(f"{path}: {exports[-1]['bytes']:,} bytes, checked in a process of its own")
+    exports: list[dict[str, Any]] = []
     report: dict[str, Any] = {"step": step, "examples": len(subject.examples[0]), **changes, "exports": exports}
-    print_line(_printed(exports))
-    if wishes.benchmark:
-        report["benchmark"] = _measured(dense, subject, wishes, paths, exports)
-        text = measure.printed(report["benchmark"])
-        print_line(text)
-        files.write_atomically(folder / MEASUREMENTS, text + "\n")
-        _show(run, step, text)
-    files.write_atomically(folder / REPORT, json.dumps(report, indent=2) + "\n")
+    with _failures_told(folder):
+        for name, path in paths.items():
+            options = TARGETS[wishes.target] if wishes.target and FORMATS[name].module == wishes.target else {}
+            exports.append(verify.export(subject, name, path, overwrite=wishes.overwrite, options=options))
+            print_line(f"{path}: {exports[-1]['bytes']:,} bytes, checked in a process of its own")
+        print_line(_printed(exports))
+        if wishes.benchmark:
+            report["benchmark"] = _measured(dense, subject, wishes, paths, exports)
+            text = measure.printed(report["benchmark"])
+            print_line(text)
+            files.write_atomically(folder / MEASUREMENTS, text + "\n")
+            _show(run, step, text)
+        files.write_atomically(folder / REPORT, json.dumps(report, indent=2) + "\n")
     return report
+
+
+@contextlib.contextmanager
+def _failures_told(folder: pathlib.Path) -> Iterator[None]:
+    """Has a failing disk, or a file that cannot be measured, end an export in a sentence."""
+    try:
+        yield
+    except fresh.ReloadError as error:
+        raise verify.ExportError(
+            f"an export cannot be measured: {error}; the files in {folder} hold and stay."
+        ) from None
+    except OSError as error:
+        raise verify.ExportError(
+            f"{error.filename or folder} cannot be written: {errors.reason(error)}; every file in {folder} holds. Mend "
+            "the disk, and export again with --overwrite."
+        ) from None
 
 
 def _made_smaller(subject: verify.Subject, wishes: Wishes) -> tuple[verify.Subject, dict[str, Any]]:

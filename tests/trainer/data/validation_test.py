@@ -13,6 +13,7 @@ from tests.support import fake_tfds, tiny_experiment
 from tests.support.suites import fast
 from tests.trainer.training.experiment_test import At, trained, weights
 from trainer.data import dataset as data
+from trainer.data import tfds_prepare
 from trainer.data.builtin import stratified
 from trainer.engine.train_step import Steps
 from trainer.runtime.signals import Interrupt
@@ -240,7 +241,10 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_the_same_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     monkeypatch.setattr(data, "MEMORY_LIMIT", limit)
-    settings = {"dataset": "breast_cancer", "input_shape": None, "num_classes": None, "num_examples": None}
+    # On disk, because a data set that was prepared for one run alone is read into memory.
+    tfds_prepare.keep("breast_cancer", tmp_path / "data")
+    settings = {"dataset": "breast_cancer", "data_dir": str(tmp_path / "data")}
+    settings |= {"input_shape": None, "num_classes": None, "num_examples": None}
     whole, expected = trained(config(tmp_path / "whole", **settings))
     assert trained(config(tmp_path / "broken", **settings), At(6))[1] is None
     broken, result = trained(config(tmp_path / "broken", **settings))

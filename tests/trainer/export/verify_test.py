@@ -44,6 +44,23 @@ def test_a_small_network_in_this_process(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.slow
+def test_a_file_that_fails_does_not_end_the_process_that_serves_several(tmp_path):
+    subject = exports.subject("mlp", "topk")
+    damaged, kept, late = (tmp_path / name for name in ("damaged.keras", "model.keras", "late.keras"))
+    damaged.write_text("no archive")
+    with fresh.one_import():
+        with pytest.raises(fresh.ReloadError):
+            fresh.reloaded(FORMATS["keras"], damaged, subject.examples)
+        assert verify.export(subject, "keras", kept)["rules"] == "hold"
+        fresh._server.kill()
+        fresh._server.wait()
+        with pytest.raises(verify.ExportError, match="the process that imported TensorFlow for it ended"):
+            verify.export(subject, "keras", late)
+    assert kept.exists()
+    assert not late.exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "rule", "name"), CASES)
 def test_every_format_reloads_certifies_and_gives_the_same_outputs(tmp_path, network, rule, name):
     subject = exports.subject(network, rule)

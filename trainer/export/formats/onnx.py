@@ -25,9 +25,8 @@ def write(model: Any, path: str, *, representative: list[np.ndarray] | None = No
 
     # Given outright, because Keras has none of a model that was loaded and not called yet.
     signature = [tf.TensorSpec(one.shape, one.dtype, one.name) for one in model.inputs]
-    structure = getattr(model, "_inputs_struct", None)
-    signature = signature if structure is None else [tf.nest.pack_sequence_as(structure, signature)]
-    model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+    signature = tf.nest.pack_sequence_as(model.input, signature)
+    model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=[signature])
     _mend(path)
 
 

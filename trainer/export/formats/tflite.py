@@ -111,7 +111,7 @@ def _numbered(model: Any) -> Any:
     if len(model.inputs) == 1 and not isinstance(model.output, dict):
         return model
     given = [keras.Input(one.shape[1:], dtype=one.dtype, name=f"input_{i}") for i, one in enumerate(model.inputs)]
-    return keras.Model(given, tf.nest.flatten(model(tf.nest.pack_sequence_as(model._inputs_struct, given))))
+    return keras.Model(given, tf.nest.flatten(model(tf.nest.pack_sequence_as(model.input, given))))
 
 
 def _with_unroll(described: Any) -> Any:

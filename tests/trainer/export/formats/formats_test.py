@@ -54,13 +54,14 @@ def subject(structure: str) -> verify.Subject:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_import():
+@pytest.fixture(scope="module")
+def one_import():
     with fresh.one_import():
         yield
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_import")
 @pytest.mark.parametrize("structure", ["list", "dict", "tokens"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_several_inputs_and_outputs_keep_their_order(tmp_path, name, structure):
