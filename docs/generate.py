@@ -54,6 +54,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("run_dir", "resume", "overwrite", "dry_run", "summary_every", "histogram_every", "eval_every"),
         *("checkpoint_every", "save_model", "early_stopping", "verbosity"),
     ),
+    "Exported files": ("export", "export_with", "target"),
 }
 OTHER = "Other flags"
 

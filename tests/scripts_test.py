@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import pty
@@ -61,13 +62,22 @@ def test_every_command_of_the_readme_trains(server, command, data_dir, tmp_path)
     # A run has one length, so the command's own goes.
     command = " ".join(word for word in command.split() if not word.startswith("--epochs="))
     length = ["--run_dir=run"]
-    if "--flagfile=" in command:
+    if "--export=" in command:
+        # What leaves the run is looked at in full.
+        pass
+    elif "--flagfile=" in command:
         length.append("--epochs=1")
     else:
         length.append("--train_steps=20")
     run_of_readme(server, command, data_dir, tmp_path, *length)
     if "--dry_run" not in command:
         assert (tmp_path / "run" / "certificate.json").is_file()
+    if "--export=" in command:
+        report = json.loads((tmp_path / "run" / "export" / "export.json").read_text())
+        files = {row["file"]: row["bytes"] for row in report["benchmark"]}
+        assert files["dense model.tflite"] > 9 * files["model.tflite"]
+        assert files["dense model.tflite"] > 25 * files["model_int8.tflite"]
+        assert (tmp_path / "run" / "export" / "benchmark.txt").is_file()
 
 
 @pytest.mark.parametrize("name", study.STUDY)

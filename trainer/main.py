@@ -33,7 +33,7 @@ def _main(arguments: Sequence[str]) -> int:
     from .reporting import certificate, outcome, run_card
     from .reporting.console import print_line
     from .settings import flags
-    from .training import experiment
+    from .training import experiment, final_export
     from .training.session import Session
 
     try:
@@ -44,6 +44,7 @@ def _main(arguments: Sequence[str]) -> int:
         logging.use_absl_handler()
         logging.set_verbosity(flags.verbosity(given))
         config = flags.config(given)
+        wishes = final_export.wishes(config)
         directory = experiment.directory_of(config)
         directory.check()
         built = experiment.build(config)
@@ -70,15 +71,17 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         with signals.listen(built.steps.halt) as interrupt:
             result = training.run(interrupt)
+        if result is None:
+            return signals.INTERRUPTED
+        print_line(certificate.printed(result))
+        print_line(outcome.described(result, directory.path))
+        # The run is whole by now, and a signal from here on ends the process at once.
+        whole = wishes is None or final_export.export(built, directory.path, result, wishes)
     except Exception as error:
         return _failed(error)
     finally:
         training.close()
-    if result is None:
-        return signals.INTERRUPTED
-    print_line(certificate.printed(result))
-    print_line(outcome.described(result, directory.path))
-    return 0 if result["feasible"] else 1
+    return 0 if result["feasible"] and whole else 1
 
 
 def _refused(error: ValueError) -> int:

@@ -13,11 +13,16 @@ from typing import Any
 
 from ..packages import constraints
 from . import class_weight, naming, rules, splits, user_files
+from .checks import check_choice
 from .rule import Rule
+from .rules import TARGETS
 from .run import RunSettings, setting
 
 TASKS = ("classification", "multilabel", "regression", "reconstruction")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+
+# Flags of `python -m trainer.export` that `--export_with` takes.
+EXPORT_OPTIONS = ("benchmark", "compact", "low_rank")
 
 DEFAULT_EPOCHS = 20
 
@@ -102,6 +107,17 @@ class Config(RunSettings):
     batch_size: int = setting(32, "Examples in one step, over all replicas.", minimum=1)
     epochs: int | None = setting(None, "Passes over the training examples (default: 20).", minimum=1, maximum=10**6)
     train_steps: int | None = setting(None, "Optimizer steps, in place of --epochs.", minimum=1, maximum=10**9)
+    export: tuple[str, ...] = setting(
+        (), "Formats to write into the run's export folder at the end, such as keras,tflite,sparse."
+    )
+    export_with: tuple[str, ...] = setting(
+        (), f"How --export writes: {', '.join(EXPORT_OPTIONS)}; `python -m trainer.export` has more."
+    )
+    target: str | None = setting(
+        None,
+        "Where the exports will run: tflite has `block` take 16,1 as its --block, and TFLite files leave zeros out.",
+        choices=TARGETS,
+    )
     dry_run: bool = setting(False, "Print the table of variables and stop; nothing is written.")
 
     def __post_init__(self) -> None:
@@ -114,6 +130,13 @@ class Config(RunSettings):
             raise ValueError(f"--image_size={size} is no height and width; write two numbers, such as 32,32.")
         if self.class_weight is not None:
             class_weight.parsed(self.class_weight)
+        for option in self.export_with:
+            check_choice(f"--export_with={option}", option, EXPORT_OPTIONS)
+        if self.export_with and not self.export:
+            raise ValueError(
+                f"--export_with={','.join(self.export_with)} says how --export writes; add --export=keras, or leave it "
+                "out."
+            )
         if self.init_from is not None:
             object.__setattr__(self, "init_from", user_files.local(self.init_from, "--init_from"))
         if self.data_dir is not None:

@@ -217,7 +217,7 @@ def _rules(given: dict[str, Any]) -> tuple[Rule, ...]:
             raise ValueError(
                 f"--rules={given['rules']} and {', '.join(both)} both describe rules; move the flags into the file."
             )
-        return rules.load(given["rules"])
+        return rules.load(given["rules"], given.get("target"))
     return (rules.rule_from_table(_table(given), FLAGS),)
 
 
@@ -229,6 +229,7 @@ def _table(given: dict[str, Any]) -> dict[str, Any]:
     own = rules.fields_of(names)
     # A default that several sets share is that of the last of them.
     table |= {name: field.default for name, field in own.items()}
+    table |= rules.pattern(names, given.get("target"))
     table |= {name: given[name] for name in _hyperparameters() if name in given}
     extra = [flag for flag in SCHEDULE_FLAGS if flag in given]
     if extra and "schedule" not in given:

@@ -42,6 +42,7 @@ _RUN = (
     *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "save_model", "early_stopping"),
     *("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
 )
+_EXPORT = ("export", "export_with", "target")
 _REPORTING = ("summary_every", "histogram_every", "eval_every", "verbosity")
 
 
@@ -61,6 +62,7 @@ def groups(of_models: Iterable[str], of_rules: Iterable[str], of_schedules: Iter
         "schedule": [*of_schedules],
         "optimizer": [*_OPTIMIZER],
         "run": [*_RUN],
+        "export": [*_EXPORT],
         "reporting": [*_REPORTING],
     }
 

@@ -16,13 +16,17 @@ from .rule import FLAGS, Rule, flag_of, in_words_of, written
 KEYS = tuple(field.name for field in dataclasses.fields(Rule) if field.name != "source")
 # Old names of keys and flags that still work.
 RENAMED = {"spread": "sparsity_distribution", "rate": "relaxation", "pattern_from": "mask_from"}
+# The options of sets that make the pattern of zeros that a target runs fastest, see docs/reference/export.md.
+PATTERNS: dict[str, dict[str, Any]] = {"tflite": {"block": (16, 1)}}
+TARGETS = tuple(PATTERNS)
 
 
-def load(path: str) -> tuple[Rule, ...]:
+def load(path: str, target: str | None = None) -> tuple[Rule, ...]:
     """Reads the rules of a file: an array of `[[rule]]` tables.
 
     Args:
       path: the TOML file.
+      target: one of `TARGETS`, whose pattern is the default of sets that take one.
 
     Returns:
       The rules in the file's order, at least one.
@@ -44,7 +48,28 @@ def load(path: str) -> tuple[Rule, ...]:
         raise ValueError(
             f"{path} holds {', '.join(document) or 'nothing'}; expected an array of [[rule]] tables and nothing else."
         )
-    return rules_from_tables(tables, path)
+    return rules_from_tables([_aimed(table, target) for table in tables], path)
+
+
+def pattern(names: Sequence[str], target: str | None) -> dict[str, Any]:
+    """The options that sets have by default for a target.
+
+    Args:
+      names: keys of the registry.
+      target: one of `TARGETS`; None: no option has another default.
+    """
+    own = fields_of(names)
+    return {name: value for name, value in PATTERNS.get(target or "", {}).items() if name in own}
+
+
+def _aimed(table: Any, target: str | None) -> Any:
+    """A `[[rule]]` table with the options for a target, where it is a table that leaves them out."""
+    if not isinstance(table, Mapping):
+        return table
+    named = table.get("constraint")
+    # Whatever else stands there is refused later, with a message.
+    names = [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]
+    return {**pattern([name for name in names if name in constraints.REGISTRY], target), **table}
 
 
 def rules_from_tables(tables: Sequence[Any], file: str = "") -> tuple[Rule, ...]:

@@ -15,7 +15,12 @@ JIT = ("auto", "off", "on")
 ON_NONFINITE = ("abort", "rollback", "skip")
 
 # Settings that do not affect the result. They may change when a run is resumed.
-CIRCUMSTANCES = frozenset({"data_dir", "dry_run", "overwrite", "resume", "run_dir", "save_model", "steps_per_loop"})
+CIRCUMSTANCES = frozenset(
+    {
+        *("data_dir", "dry_run", "export", "export_with", "overwrite", "resume", "run_dir", "save_model"),
+        *("steps_per_loop", "target"),
+    }
+)
 
 
 def setting(default: Any, text: str, **limits: Any) -> Any:

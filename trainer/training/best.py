@@ -1,12 +1,17 @@
-"""Which evaluation is the best so far."""
+"""Which evaluation is the best so far, and its weights."""
 
 from __future__ import annotations
 
+import contextlib
+import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
+
+from ..storage.checkpoints import read_weights
 
 # Words in the names of metrics that are better when they are higher.
 _HIGHER = re.compile(r"acc|auc|precision|recall|f1|fbeta|iou|r2|cosine|top_k")
@@ -68,3 +73,25 @@ class Best:
     def loss(self) -> float:
         """The loss of the best."""
         return float(self._state.numpy()[1])
+
+
+@contextlib.contextmanager
+def at_best(model: keras.Model, checkpoints: pathlib.Path, rules: Sequence[tf.Variable] = ()) -> Iterator[None]:
+    """Gives a model the weights of the best checkpoint for a while.
+
+    Args:
+      model: the trained network.
+      checkpoints: the run's folder of them.
+      rules: what rules remember, which is read and given back too.
+
+    Raises:
+      ValueError: that checkpoint is damaged.
+    """
+    variables = [*model.variables, *rules]
+    last = [variable.numpy() for variable in variables]
+    try:
+        read_weights(checkpoints / "best", model, "best checkpoint", rules)
+        yield
+    finally:
+        for variable, value in zip(variables, last, strict=True):
+            variable.assign(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..data.source import Source
@@ -13,8 +13,7 @@ from ..reporting.quantities import number
 from ..reporting.tensorboard import Summaries
 from ..runtime import replicas
 from ..storage import event_files, run_directory
-from ..storage.checkpoints import read_weights
-from .best import Best
+from .best import Best, at_best
 from .model_file import ModelFile
 from .run import Run
 
@@ -87,7 +86,8 @@ class Ending:
         """Evaluates the best checkpoint on the test split, and leaves the weights as they are."""
         assert self._run.test_source is not None
         try:
-            with self._at_best():
+            assert self._directory is not None
+            with at_best(self._run.model, self._directory.checkpoints):
                 return self._judged("test of the best", self._run.test_source)
         except ValueError as error:
             print_line(f"warning: the best checkpoint is not judged on the test split: {error}")
@@ -101,23 +101,11 @@ class Ending:
         best = self._best.step if self._best.known and self._run.validation_source is not None else step
         if best != step:
             # They were the best under the bounds of their time, and need not obey those of the end.
-            with contextlib.suppress(ValueError), self._at_best():
+            assert self._directory is not None
+            with contextlib.suppress(ValueError), at_best(self._run.model, self._directory.checkpoints):
                 if certificate.certify(self._run.targets, step)["feasible"]:
                     return _model_entry("best", best) if file.write() else None
         return _model_entry("best" if best == step else "last", step) if file.write() else None
-
-    @contextlib.contextmanager
-    def _at_best(self) -> Iterator[None]:
-        """Gives the model the weights of the best checkpoint for a while; raises ValueError where it is damaged."""
-        model = self._run.model
-        assert self._directory is not None
-        last = [variable.numpy() for variable in model.variables]
-        try:
-            read_weights(self._directory.checkpoints / "best", model, "best checkpoint")
-            yield
-        finally:
-            for variable, value in zip(model.variables, last, strict=True):
-                variable.assign(value)
 
 
 def _model_entry(weights: str, step: int) -> dict[str, Any]:

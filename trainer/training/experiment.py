@@ -24,7 +24,7 @@ from ..settings.config import Config
 from ..settings.timeline import Timeline
 from ..storage import checkpoint_folders
 from ..storage.run_directory import RunDirectory
-from . import initial_weights, serving, user_model
+from . import initial_weights, serving, target_notes, user_model
 from .inputs import EVAL_BATCH
 from .run import Run
 from .trainer import Trainer
@@ -83,7 +83,7 @@ def build(config: Config) -> Run:
             timeline.total_steps,
         )
 
-    return trainer.prepare(
+    run = trainer.prepare(
         train_source=train_source,
         validation_source=batches.source(dataset.validation, eval_batch, config.seed, strategy),
         test_source=batches.source(dataset.test, eval_batch, config.seed, strategy),
@@ -97,6 +97,7 @@ def build(config: Config) -> Run:
         **_described(config, dataset, initial),
         serving=serving.of(dataset, from_logits),
     )
+    return dataclasses.replace(run, warnings=(*run.warnings, *target_notes.notes(config.target, run.targets)))
 
 
 def _loaded(config: Config) -> data.Dataset:

@@ -64,6 +64,7 @@ LIMITS = {
     "task": (["classification", "multilabel", "regression", "reconstruction"], ["clustering", ""]),
     "loss": (["huber"], [""]),
     "class_weight": (["balanced", "0:1,1:5", "cat:0.5"], ["", "1", "0:", ":1", "0:x", "0:-1", "0:inf", "0:1,0:2"]),
+    "target": (["tflite"], ["onnx", ""]),
     "label_smoothing": ([0.0, 0.9], [-0.1, 1.0, NAN]),
     "learning_rate_schedule": (["cosine"], [""]),
 }
@@ -79,7 +80,7 @@ def test_no_setting_is_without_limits():
     declared = {field.name for field in dataclasses.fields(Config) if "help" in field.metadata}
     truths = {"deterministic", "overwrite", "dry_run", "save_model", "skip_damaged"}
     # What names there are, the file, the images or Keras say.
-    names = {"label", "drop", "augment", "metrics"}
+    names = {"label", "drop", "augment", "metrics", "export", "export_with"}
     assert declared - LIMITS.keys() == truths | names
 
 
@@ -104,6 +105,8 @@ def test_outside_the_limits_the_message_names_flag_value_and_what_was_expected(n
     [
         ({"epochs": 3, "train_steps": 5}, ["--epochs=3", "--train_steps=5", "give one"]),
         ({"overwrite": True, "resume": "must"}, ["--overwrite", "--resume=must"]),
+        ({"export_with": ("compact",)}, ["--export_with=compact", "--export=keras"]),
+        ({"export_with": ("compct",), "export": ("keras",)}, ["--export_with=compct", "did you mean compact"]),
         ({"optimizer": "adam", "momentum": 0.5}, ["--momentum=0.5", "--optimizer=adam", "rmsprop and sgd"]),
         ({"optimizer": "sgd", "weight_decay": 0.1}, ["--weight_decay=0.1", "--optimizer=sgd", "adamw"]),
     ],
@@ -181,10 +184,14 @@ def test_circumstances_are_no_part_of_a_run():
         "resume": "never",
         "steps_per_loop": 7,
         "save_model": False,
+        "export": ("keras",),
+        "export_with": ("compact",),
+        "target": "tflite",
     }
     assert changes.keys() | {"run_dir"} == CIRCUMSTANCES
     for name, value in changes.items():
-        assert rich(**{name: value}).directory() == rich().directory()
+        company = {"export": ("keras",)} if name == "export_with" else {}
+        assert rich(**{name: value}, **company).directory() == rich().directory()
     assert rich(run_dir="here").identity() == rich().identity()
     assert rich(run_dir="here").directory() == "here"
 
