@@ -31,6 +31,8 @@ OPTIONS = {
     "lstm": {"hidden_units": (8,)},
     "transformer": {"depth": 1, "width": 16, "num_heads": 2},
 }
+# The first kernel of a convnet has nine incoming weights, which blocks of four do not divide.
+VARIABLES = {("convnet", "block"): "conv_2/kernel"}
 
 
 @functools.cache
@@ -41,7 +43,9 @@ def ruled(network: str, rule: str) -> tuple[keras.Model, trainer.Targets]:
     for variable in model.trainable_variables:
         if variable.path.endswith("bias"):
             variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=1))
-    targets = trainer.match(trainer.Rule(RULES[rule]), model, total_steps=1)
+    targets = trainer.match(
+        trainer.Rule(RULES[rule], variables=VARIABLES.get((network, rule), ())), model, total_steps=1
+    )
     targets.project_fully()
     return model, targets
 

@@ -39,10 +39,10 @@ _OPTIMIZER = (
 )
 _RUN = (
     *("batch_size", "epochs", "train_steps", "steps_per_loop", "jit", "deterministic", "seed", "num_replicas"),
-    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "save_model", "early_stopping"),
+    *("run_dir", "resume", "overwrite", "dry_run", "checkpoint_every", "early_stopping"),
     *("on_nonfinite", "max_nonfinite_steps", "max_rollbacks", "max_spike"),
+    *("save_model", "export", "export_with", "target"),
 )
-_EXPORT = ("export", "export_with", "target")
 _REPORTING = ("summary_every", "histogram_every", "eval_every", "verbosity")
 
 
@@ -62,7 +62,6 @@ def groups(of_models: Iterable[str], of_rules: Iterable[str], of_schedules: Iter
         "schedule": [*of_schedules],
         "optimizer": [*_OPTIMIZER],
         "run": [*_RUN],
-        "export": [*_EXPORT],
         "reporting": [*_REPORTING],
     }
 
