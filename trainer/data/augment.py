@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..packages import models
+from .parts import Dataset
 from .source import part
 
 # Values of images as a model takes them.
@@ -103,6 +105,24 @@ class Augmentation:
             own = {name: part(value) if tf.is_tensor(value) else value for name, value in drawn.items()}
             images = layer.transform_images(images, own, training=True)
         return images
+
+
+def of(dataset: Dataset, names: Sequence[str], seed: int) -> Augmentation | None:
+    """What changes a data set's training images at random; None: nothing does.
+
+    Args:
+      dataset: the data set.
+      names: see `Augmentation`.
+      seed: seed of what is drawn.
+
+    Raises:
+      ValueError: as `Augmentation` does, and for a data set of texts.
+    """
+    if not names:
+        return None
+    if isinstance(dataset.input_shape, models.Tokens):
+        raise ValueError(f"--augment={','.join(names)} changes images, but `{dataset.name}` is text; leave it out.")
+    return Augmentation(names, seed, dataset.input_shape)
 
 
 class _Seeds(keras.random.SeedGenerator):

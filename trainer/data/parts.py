@@ -115,6 +115,7 @@ class Dataset:
         kind: image, numbers, table or text; empty for data sets of TFDS.
         validation_split: what the examples of `validation` are of; None where there are none.
         train_split: what the examples of `train` are of.
+        augment: how the images of `train` change at random, see `augment.Augmentation`; empty: they do not.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Dataset:
     kind: str = ""
     validation_split: str | None = dataclasses.field(default=None, repr=False)
     train_split: str = dataclasses.field(default="train", repr=False)
+    augment: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def described(self) -> dict[str, Any]:
         """What a `trainer.training.run.Run` says of its data."""

@@ -9,10 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..data import batches, tfds_prepare, weighting
+from ..data import augment, batches, tfds_prepare, weighting
 from ..data import dataset as data
 from ..data import task as tasks
-from ..data.augment import Augmentation
 from ..data.examples import FileOptions
 from ..engine import course, optimizers
 from ..engine.objective import Compiled, CrossEntropy, Objective
@@ -67,7 +66,7 @@ def build(config: Config) -> Run:
     initial = _begin(config, trainer.model)
     assert dataset.validation is not None
     eval_batch = EVAL_BATCH * strategy.num_replicas_in_sync
-    augmentation = _augmentation(config, dataset)
+    augmentation = augment.of(dataset, config.augment, config.seed)
     train_source = batches.source(dataset.train, config.batch_size, config.seed, strategy, augmentation)
     if fused:
         objective: Objective = CrossEntropy(trainer.model, config.batch_size, strategy.num_replicas_in_sync)
@@ -122,16 +121,6 @@ def _loaded(config: Config) -> data.Dataset:
     if config.class_weight is None:
         return dataset
     return weighting.weighted(dataset, class_weight.parsed(config.class_weight))
-
-
-def _augmentation(config: Config, dataset: data.Dataset) -> Augmentation | None:
-    """What changes training images at random; None: nothing does."""
-    if not config.augment:
-        return None
-    if isinstance(dataset.input_shape, models.Tokens):
-        names = ",".join(config.augment)
-        raise ValueError(f"--augment={names} changes images, but `{config.dataset}` is text; leave it out.")
-    return Augmentation(config.augment, config.seed, dataset.input_shape)
 
 
 def _model(config: Config, dataset: data.Dataset) -> tuple[keras.Model | Callable[[], keras.Model], bool]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..data import batches, weighting
+from ..data import augment, batches, weighting
 from ..data.arrays import Arrays, prepare
 from ..data.parts import Dataset, Split
 from ..data.source import Source
@@ -162,11 +162,12 @@ def _of_dataset(
     )
     told = dataset.described()
     description = {"dataset": dataset.name, "parts": told["splits"]}
+    description |= {"augment": list(dataset.augment)} if dataset.augment else {}
     arrays = [array for array in (dataset.train.features, dataset.train.labels) if array is not None]
     if not dataset.fingerprint and arrays:
         description |= _checksums(arrays)
     return Inputs(
-        batches.source(dataset.train, batch_size, seed, strategy),
+        batches.source(dataset.train, batch_size, seed, strategy, augment.of(dataset, dataset.augment, seed)),
         validation,
         description,
         test,

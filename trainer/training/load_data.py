@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..data import augment as augmentation
 from ..data import dataset
 from ..data.examples import FileOptions
 from ..data.parts import Dataset
@@ -21,6 +23,7 @@ def load_data(
     drop: str | Sequence[str] = (),
     image_size: Sequence[int] | None = None,
     skip_damaged: bool = False,
+    augment: str | Sequence[str] = (),
     vocabulary_size: int | None = None,
     text_length: int | None = None,
     task: str | None = None,
@@ -49,6 +52,8 @@ def load_data(
       drop: columns of a table that are left out.
       image_size: height and width that the images of a folder are resized to.
       skip_damaged: whether images that cannot be decoded are left out.
+      augment: how the training images of a `fit` on this data change at random: flip, crop, rotate, zoom, brightness,
+        contrast, each with its strength after a colon where it is not the usual one, as in "rotate:0.1".
       vocabulary_size: the most words that a text's vocabulary keeps.
       text_length: words of a text that are kept.
       task: classification, multilabel, regression or reconstruction; None: the labels decide.
@@ -73,8 +78,9 @@ def load_data(
         vocabulary_size=vocabulary_size,
         text_length=text_length,
     )
+    changes = tuple(augment.split(",")) if isinstance(augment, str) and augment else tuple(augment)
     with errors.in_words_of_python():
-        return dataset.load(
+        loaded = dataset.load(
             os.fspath(name),
             num_classes=num_classes,
             task=task,
@@ -84,6 +90,9 @@ def load_data(
             test_split=None if test_split is None else str(test_split),
             **more,
         )
+        # Now, so that a mistake shows before a model is built.
+        augmentation.of(loaded, changes, seed=0)
+    return dataclasses.replace(loaded, augment=changes)
 
 
 def _names(value: Any) -> tuple[str, ...]:

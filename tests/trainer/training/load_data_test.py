@@ -67,6 +67,49 @@ def test_a_run_on_all_parts(archive, tmp_path):
     assert "--" not in str(caught.value)
 
 
+@pytest.fixture
+def images(tmp_path):
+    """Gray images in two classes: the left or the right half is bright."""
+    labels = np.arange(40) % 2
+    pixels = RNG.integers(0, 90, (40, 8, 8), np.uint8)
+    pixels[labels == 0, :, :4] += 150
+    pixels[labels == 1, :, 4:] += 150
+    np.savez(tmp_path / "images.npz", x_train=pixels, y_train=labels)
+    return tmp_path / "images.npz"
+
+
+def test_training_images_change_as_on_the_command_line(images, tmp_path):
+    def weights(number, **more):
+        data = load_data(images, **more)
+        made = trainer(data, run_dir=tmp_path / str(number))
+        made.fit(data, epochs=2, batch_size=8, verbose=0)
+        return made.model.get_weights(), data
+
+    plain, _ = weights(0)
+    flipped, data = weights(1, augment="flip,crop:0.25")
+    again, _ = weights(2, augment=["flip", "crop:0.25"])
+    assert data.augment == ("flip", "crop:0.25")
+    np.testing.assert_array_equal(flipped[0], again[0])
+    assert np.abs(flipped[0] - plain[0]).max() > 1e-4
+    # Examples that change otherwise are another run, whatever the directory.
+    with pytest.raises(ValueError, match=r"other settings:\n  data"):
+        weights(1, augment="flip")
+
+
+@pytest.mark.parametrize(
+    ("augment", "said"),
+    [("mirror", r"^augment=mirror: `mirror` is unknown"), (["flip", "flip"], "^augment=flip,flip has `flip` twice")],
+)
+def test_an_unknown_change_of_images_is_refused(images, augment, said):
+    with pytest.raises(ValueError, match=said):
+        load_data(images, augment=augment)
+
+
+def test_rows_of_numbers_do_not_flip(archive):
+    with pytest.raises(ValueError, match=r"^augment=flip changes images"):
+        load_data(archive, augment="flip")
+
+
 @pytest.mark.slow
 def test_it_computes_what_the_arrays_alone_do(archive):
     data = load_data(archive)
