@@ -18,7 +18,7 @@ from .folders import Files
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Images checked at a time.
+# Images that a thread decodes at a time. One by one, handing them out takes as long as decoding small ones.
 _BATCH = 256
 
 
@@ -28,12 +28,12 @@ class _Scan:
 
     Attributes:
       good: [n] bool, whether each image can be decoded.
-      marks: of each image that can be, its length in bytes and a hash of its content.
+      marks: [number of good ones, 2] int64, the length in bytes of each image that can be, and a hash of its content.
       features: [number of good ones, height, width, channels] uint8; None where they are too large for memory.
     """
 
     good: np.ndarray
-    marks: list[tuple[int, int]]
+    marks: np.ndarray
     features: np.ndarray | None
 
 
@@ -74,8 +74,8 @@ def read(path: str, options: FileOptions) -> Raw:
     examples = {}
     for part, scan in found.items():
         files = parts[part].kept(scan.good)
-        for name, marks in zip(files.paths, scan.marks, strict=True):
-            line = os.fsencode(os.path.relpath(name, path)) + b"\0%d\0%d\n" % marks
+        for name, (length, hashed) in zip(files.paths, scan.marks.tolist(), strict=True):
+            line = os.fsencode(name.removeprefix(path).lstrip(os.sep)) + b"\0%d\0%d\n" % (length, hashed)
             checksum = zlib.crc32(line, checksum)
         examples[part] = _examples(files, scan, (*size, channels), resize)
     return Raw(path, IMAGE, examples, classes, f"{checksum:08x}", warnings)
@@ -88,8 +88,7 @@ def _examples(files: Files, scan: _Scan, shape: tuple[int, int, int], resize: bo
 
     # Files lie class by class, and whoever shuffles with a buffer would get batches of one class.
     order = np.random.default_rng(len(files.paths)).permutation(len(files.paths))
-    hashes = np.asarray([hashed for _, hashed in scan.marks])
-    stream = ImageFiles(files.paths, files.labels, shape, resize, hashes=hashes).rows(order)
+    stream = ImageFiles(files.paths, files.labels, shape, resize, hashes=scan.marks[:, 1]).rows(order)
     return Examples(len(order), None, stream.labels, stream=stream)
 
 
@@ -122,9 +121,8 @@ def _scan(files: Files, shape: tuple[int, int, int], resize: bool, reference: st
 
     total = len(files.paths)
     in_memory = total * math.prod(shape) <= dataset.MEMORY_LIMIT
-    good, marks = np.zeros(total, bool), list[tuple[int, int]]()
+    good, marks = np.zeros(total, bool), np.zeros((total, 2), np.int64)
     features = np.empty((total, *shape), np.uint8) if in_memory else None
-    done = 0
     with progress("reading images", total, "images") as reached:
         for indices, shapes, lengths, hashes, images in _batches(files, shape, resize, in_memory):
             if shape[-1] == 1 and shapes[:, 2].max() > 2:
@@ -136,12 +134,13 @@ def _scan(files: Files, shape: tuple[int, int, int], resize: bool, reference: st
                     f"{height}x{width} (height x width); add --image_size={shape[0]},{shape[1]} to resize all images."
                 )
             good[indices] = True
-            marks += zip(lengths.tolist(), hashes.tolist(), strict=True)
+            marks[indices] = np.stack([lengths, hashes], axis=1)
             if features is not None:
-                features[done : done + len(indices)] = images
-            done += len(indices)
+                features[indices] = images
             reached(int(indices[-1]) + 1)
-    return _Scan(good, marks, None if features is None else features[:done])
+    if good.all():
+        return _Scan(good, marks, features)
+    return _Scan(good, marks[good], None if features is None else features[good])
 
 
 def _batches(files: Files, shape: tuple[int, int, int], resize: bool, images: bool) -> Any:
@@ -169,8 +168,14 @@ def _batches(files: Files, shape: tuple[int, int, int], resize: bool, images: bo
     options.autotune.enabled = False
     options.deterministic = True
     names = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in files.paths])
-    decoded = names.enumerate().map(example, os.cpu_count() or 1).ignore_errors()
-    return decoded.batch(_BATCH).prefetch(2).with_options(options).as_numpy_iterator()
+
+    def decoded(indices: tf.Tensor, paths: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((indices, paths)).map(example).ignore_errors().batch(_BATCH)
+
+    threads = os.cpu_count() or 1
+    blocks = names.enumerate().batch(_BATCH)
+    batches = blocks.interleave(decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads)
+    return batches.prefetch(2).with_options(options).as_numpy_iterator()
 
 
 def _without_damaged(

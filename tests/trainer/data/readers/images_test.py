@@ -125,6 +125,19 @@ def test_damaged_images_are_named_and_counted_and_left_out_on_request_only(limit
         assert len(list(train.stream())) == 3
 
 
+def test_a_long_row_of_damaged_images_leaves_the_others_in_order(tmp_path, monkeypatch):
+    # So many that one of the threads which decode gets none that is whole.
+    monkeypatch.setattr(images, "_BATCH", 2)
+    for number in range(12):
+        path = media.write_image(tmp_path / "cat" / f"{number:02}.png", media.pixels(number))
+        if number < 5:
+            damage(path)
+    media.write_image(tmp_path / "dog" / "0.png", media.pixels(12))
+    train = read(tmp_path, skip_damaged=True).parts["train"]
+    np.testing.assert_array_equal(train.features, [media.pixels(number) for number in range(5, 13)])
+    assert train.labels.tolist() == [0] * 7 + [1]
+
+
 def test_the_first_image_may_be_damaged(tmp_path):
     media.images(tmp_path)
     damage(tmp_path / "cat" / "0.png")
