@@ -35,6 +35,8 @@ setup(
     # Ranges that were tried. TensorFlow 2.21 no longer brings tensorboard; TFDS imports importlib_resources undeclared.
     install_requires=[
         "absl-py>=2.5,<3",
+        # Reloads TFLite files with what runs them elsewhere; the interpreter in TensorFlow is an older one.
+        "ai-edge-litert>=2.3,<3; sys_platform != 'win32'",
         "importlib_resources>=7.1,<8",
         "keras>=3.15,<3.16",
         "numpy>=2.4,<3",

@@ -79,9 +79,11 @@ def test_every_format_reloads_certifies_and_gives_the_same_outputs(tmp_path, net
         assert report["rules"] == "hold"
     if rule in ("block", "nm", "topk", "unitsparse"):
         assert report["rules"] == "hold"
-    # What reading the weights takes; TFLite's interpreter is a part of TensorFlow, which imports Keras.
-    if name in ("onnx", "sparse"):
-        assert report["libraries"] == {"onnx": ["onnx"], "sparse": []}[name]
+    # What reading the weights takes.
+    if FORMATS[name].module in ("onnx", "sparse", "tflite"):
+        assert (
+            report["libraries"] == {"onnx": ["onnx"], "sparse": [], "tflite": ["ai_edge_litert"]}[FORMATS[name].module]
+        )
     json.dumps(report, allow_nan=False)
 
 

@@ -66,13 +66,12 @@ def shared(content: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def interpreter(path: str, threads: int = 0) -> Any:
-    """LiteRT's interpreter where it is installed, else the one in TensorFlow."""
+def interpreter() -> Any:
+    """The class of LiteRT's interpreter where that is installed, else of the one in TensorFlow."""
     try:
-        kind = importlib.import_module("ai_edge_litert.interpreter").Interpreter
+        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
     except ImportError:
-        kind = importlib.import_module("tensorflow").lite.Interpreter
-    return kind(model_path=path, num_threads=threads or None)
+        return importlib.import_module("tensorflow").lite.Interpreter
 
 
 def _schema() -> Any:

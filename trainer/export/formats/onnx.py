@@ -21,12 +21,14 @@ def write(model: Any, path: str, *, representative: list[np.ndarray] | None = No
       representative: not needed.
     """
     del representative
+    import keras
     import tensorflow as tf
 
     # Given outright, because Keras has none of a model that was loaded and not called yet.
     signature = [tf.TensorSpec(one.shape, one.dtype, one.name) for one in model.inputs]
-    signature = tf.nest.pack_sequence_as(model.input, signature)
-    model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=[signature])
+    if not isinstance(model, keras.Sequential):
+        signature = [tf.nest.pack_sequence_as(model.input, signature)]
+    model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
     _mend(path)
 
 

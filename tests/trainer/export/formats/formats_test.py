@@ -76,3 +76,16 @@ def test_another_order_would_be_seen(structure):
     assert verify.distance(held.outputs[::-1], held.outputs) > 0.1
     swapped = verify.predictions(held.model, [*held.examples[:-2], held.examples[-1], held.examples[-2]])
     assert verify.distance(swapped, held.outputs) > 0.1
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx"])
+def test_a_sequence_of_layers_that_was_never_called(tmp_path, name):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input([6]), keras.layers.Dense(5, "relu"), keras.layers.Dense(3)])
+    outputs = verify.predictions(plain(model), X[:1])
+    never_called = keras.Sequential.from_config(model.get_config())
+    never_called.set_weights(model.get_weights())
+    held = verify.Subject(
+        never_called, X[:1], outputs, certify([], 0), certify=None, score=lambda found: {}, representative=[]
+    )
+    assert verify.export(held, name, tmp_path / FORMATS[name].file)["difference"] <= verify.TOLERANCE
