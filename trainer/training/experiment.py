@@ -82,20 +82,22 @@ def build(config: Config) -> Run:
             timeline.total_steps,
         )
 
-    run = trainer.prepare(
-        train_source=train_source,
-        validation_source=batches.source(dataset.validation, eval_batch, config.seed, strategy),
-        test_source=batches.source(dataset.test, eval_batch, config.seed, strategy),
-        timeline=timeline,
-        objective=objective,
-        regularizer=keras.regularizers.L1L2(config.l1, config.l2) if config.l1 or config.l2 else None,
-        title=f"{config.model} on {config.dataset} under {' and '.join(sorted({rule.name for rule in config.rules}))}",
-        identity=config.identity(),
-        courses=courses,
-        shown=_shown(config),
-        **_described(config, dataset, initial),
-        serving=serving.of(dataset, from_logits),
-    )
+    names = " and ".join(sorted({rule.name for rule in config.rules}))
+    with target_notes.explained(config.target):
+        run = trainer.prepare(
+            train_source=train_source,
+            validation_source=batches.source(dataset.validation, eval_batch, config.seed, strategy),
+            test_source=batches.source(dataset.test, eval_batch, config.seed, strategy),
+            timeline=timeline,
+            objective=objective,
+            regularizer=keras.regularizers.L1L2(config.l1, config.l2) if config.l1 or config.l2 else None,
+            title=f"{config.model} on {config.dataset} under {names}",
+            identity=config.identity(),
+            courses=courses,
+            shown=_shown(config),
+            **_described(config, dataset, initial),
+            serving=serving.of(dataset, from_logits),
+        )
     return dataclasses.replace(run, warnings=(*run.warnings, *target_notes.notes(config.target, run.targets)))
 
 

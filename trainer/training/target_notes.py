@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from ..packages import constraints
 from ..rules.target import Target
 from ..settings.rule import sets_of
+from ..settings.rules import PATTERNS
 
 # TFLite's kernel for sparse weights takes so many inputs of a unit at a time.
 _INPUTS = 4
@@ -21,6 +23,21 @@ def notes(aim: str | None, targets: Sequence[Target]) -> tuple[str, ...]:
     """
     found = [] if aim is None else [_note(aim, target) for target in targets]
     return tuple(dict.fromkeys(note for note in found if note is not None))
+
+
+@contextlib.contextmanager
+def explained(aim: str | None) -> Iterator[None]:
+    """Says of blocks that do not divide a kernel that `--target` chose them, and what to do."""
+    try:
+        yield
+    except ValueError as error:
+        rows, columns = PATTERNS.get(aim or "", {}).get("block", (0, 0))
+        if f"block={rows},{columns} does not divide" not in str(error):
+            raise
+        raise ValueError(
+            f"{error} --target={aim} has `block` take {rows},{columns}: add --block={_INPUTS},1, which is as fast in "
+            f"float32, or give --variables of kernels that {rows} divides."
+        ) from None
 
 
 def _note(aim: str, target: Target) -> str | None:

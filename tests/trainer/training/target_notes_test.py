@@ -7,7 +7,7 @@ import pytest
 
 from constraints import Block, MaxNorm, TopK, UnitSparse
 from trainer import Rule, match
-from trainer.training.target_notes import notes
+from trainer.training.target_notes import explained, notes
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,23 @@ def test_convolutions_are_named(model):
     (sentence,) = told(model, Block(0.5, block=(16, 1)), "*/kernel")
     assert "stores conv/kernel without zeros" in sentence
     assert "dense/kernel" not in sentence
+
+
+def test_blocks_that_do_not_fit_are_said_to_be_the_targets():
+    model = keras.Sequential([keras.Input([20]), keras.layers.Dense(8)])
+    rule = Rule(Block(0.5, block=(16, 1)))
+    with (
+        pytest.raises(
+            ValueError, match=r"16,1 does not divide .* --target=tflite has `block` take 16,1: add --block=4,1"
+        ),
+        explained("tflite"),
+    ):
+        match(rule, model, total_steps=1)
+    with pytest.raises(ValueError, match="16,1 does not divide") as caught, explained(None):
+        match(rule, model, total_steps=1)
+    assert "--target" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^another mistake$"), explained("tflite"):
+        raise ValueError("another mistake")
 
 
 def test_a_rule_over_several_variables_has_one_sentence(model):
