@@ -60,7 +60,7 @@ class Trainer:
       weighted_metrics: as in `compile`.
       run_dir: folder of the run; None: nothing is written.
       num_replicas: replicas that a model made by a function is mirrored on; None: every GPU, else one CPU.
-      settings: all of the run's settings at once, in place of those that follow.
+      settings: all of the run's settings at once, `run_dir` among them, in place of single ones.
       **more: any other field of `trainer.RunSettings`, such as `seed`, `clip_norm`, `jit`, `checkpoint_every`,
         `on_nonfinite` or `overwrite`.
 
@@ -69,7 +69,8 @@ class Trainer:
       optimizer: its optimizer.
 
     Raises:
-      ValueError: a setting out of its range, a model made outside the scope of several replicas, or no loss.
+      ValueError: a setting out of its range, or both in `settings` and by itself; a model made outside the scope of
+        several replicas; or no loss.
       TypeError: an unknown setting, or a model, rule or optimizer that is none.
     """
 
@@ -88,6 +89,13 @@ class Trainer:
         settings: RunSettings | None = None,
         **more: Any,
     ):
+        given = [
+            name
+            for name, value in {"run_dir": run_dir, "num_replicas": num_replicas, **more}.items()
+            if value is not None
+        ]
+        if settings is not None and given:
+            raise ValueError(f"settings hold every setting, so {given[0]} belongs there; leave one of the two out.")
         with errors.in_words_of_python():
             self._settings = settings or RunSettings.for_python(run_dir=run_dir, num_replicas=num_replicas, **more)
         self._rules = checked_rules(rules)

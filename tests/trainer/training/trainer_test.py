@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from constraints import MaxNorm, NonNeg, TopK, schedules
-from trainer import Rule, Trainer
+from trainer import Rule, RunSettings, Trainer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal([60, 6]).astype(np.float32)
@@ -279,6 +279,11 @@ REFUSED = {
         lambda: trainer(monitor="val_auc").fit(X, Y, validation_split=0.2, verbose=0),
         ValueError,
         "monitor=val_auc is none",
+    ),
+    "two ways to one setting": (
+        lambda: trainer(settings=RunSettings(seed=1), run_dir="run"),
+        ValueError,
+        "settings hold every setting, so run_dir belongs there",
     ),
     "rollback without a run": (lambda: trainer(on_nonfinite="rollback"), ValueError, "run_dir"),
 }
