@@ -45,7 +45,7 @@ _FIRST = _START + (
     "Steps.train = first\n"
     "main.run(['', '--dataset={path}', '--run_dir={run}', '--overwrite', '--constraint=maxnorm', '--max_value=2'])"
 )
-_DISK = "how fast one process reads small files"
+_DISK = "listing the files and tracing, which take one core"
 _SCHEDULING = "training and decoding share the same cores"
 _LISTS = "the names of the files"
 _LOADS = "what is imported, and tracing the step"
