@@ -36,7 +36,7 @@ setup(
     install_requires=[
         "absl-py>=2.5,<3",
         # Reloads TFLite files with what runs them elsewhere; the interpreter in TensorFlow is an older one.
-        "ai-edge-litert>=2.3,<3; sys_platform != 'win32'",
+        "ai-edge-litert>=2.3,<3",
         "importlib_resources>=7.1,<8",
         "keras>=3.15,<3.16",
         "numpy>=2.4,<3",

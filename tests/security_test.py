@@ -42,7 +42,6 @@ LAZY = {
 }
 # An export reads again, in a process of its own, the files that it has just written.
 EXPORT = {
-    "trainer/export/formats/flatbuffer.py": {"importlib.import_module"},
     "trainer/export/formats/saved_model.py": {"tf.saved_model.load"},
     "trainer/export/reload.py": {"importlib.import_module", "importlib.util.spec_from_file_location"},
     "trainer/export/verify.py": {"importlib.import_module"},

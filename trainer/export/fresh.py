@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import os
 import pathlib
@@ -19,8 +18,8 @@ import numpy as np
 from . import formats, reload
 from .formats import Format, Stored
 
-# Modules of formats whose files are of no use without TensorFlow, or here without LiteRT.
-_WITH_TENSORFLOW = ("keras_file", "saved_model") + ("tflite",) * (importlib.util.find_spec("ai_edge_litert") is None)
+# Modules of formats whose files are of no use without TensorFlow.
+_WITH_TENSORFLOW = ("keras_file", "saved_model")
 # Isolated: no folder of this process and no variable of Python's leads to the project.
 _COMMAND = (sys.executable, "-I", reload.__file__)
 # The process of `one_import`, while there is one.

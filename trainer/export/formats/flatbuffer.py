@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from . import Stored
 
-_PACKAGES = ("ai_edge_litert", "tensorflow.lite.python")
 # Of the schema's enumeration TensorType.
 _TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "<u1", 4: "<i8", 6: "?", 7: "<i2", 9: "<i1", 10: "<f8", 12: "<u8"}
 _CSR = 1
@@ -23,7 +22,7 @@ def constants(path: str) -> list[Stored]:
     """
     with open(path, "rb") as file:
         content = file.read()
-    model = _schema().Model.GetRootAsModel(content, 0)
+    model = schema.Model.GetRootAsModel(content, 0)
     found = []
     for graph in (model.Subgraphs(number) for number in range(model.SubgraphsLength())):
         for tensor in (graph.Tensors(number) for number in range(graph.TensorsLength())):
@@ -42,9 +41,8 @@ def shared(content: bytes) -> bytes:
     Args:
       content: the file; one that keeps buffers behind the flatbuffer, as files of 2 GB do, is returned as it is.
     """
-    schema = _schema()
 
-    class Builder(schema.flatbuffers.Builder):  # type: ignore[name-defined]
+    class Builder(schema.flatbuffers.Builder):
         def __init__(self) -> None:
             super().__init__(len(content))
             self.places: dict[tuple[str, bytes], int] = {}
@@ -64,21 +62,6 @@ def shared(content: bytes) -> bytes:
     builder = Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-def interpreter() -> Any:
-    """The class of LiteRT's interpreter where that is installed, else of the one in TensorFlow."""
-    try:
-        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
-    except ImportError:
-        return importlib.import_module("tensorflow").lite.Interpreter
-
-
-def _schema() -> Any:
-    try:
-        return importlib.import_module(f"{_PACKAGES[0]}.schema_py_generated")
-    except ImportError:
-        return importlib.import_module(f"{_PACKAGES[1]}.schema_py_generated")
 
 
 def _buffer(buffer: Any, content: bytes) -> np.ndarray | None:
@@ -149,7 +132,6 @@ def _block_size(axis: int, order: np.ndarray, blocks: np.ndarray, sizes: list[in
 
 def _integers(kind: int, table: Any) -> np.ndarray:
     """A vector of the schema's union SparseIndexVector."""
-    schema = _schema()
     vector = {1: schema.Int32Vector, 2: schema.Uint16Vector, 3: schema.Uint8Vector}[kind]()
     vector.Init(table.Bytes, table.Pos)
     return vector.ValuesAsNumpy().astype(np.int64)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 
 from . import Stored, flatbuffer
 
@@ -51,13 +52,13 @@ def read(path: str) -> list[Stored]:
 
 
 def predictor(path: str, threads: int = 0) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
-    """The interpreter; a model in int8 is given and gives floats, as the file's own scales make them.
+    """LiteRT's interpreter; a model in int8 is given and gives floats, as the file's own scales make them.
 
     Args:
       path: the file.
       threads: that it may use; 0: as many as it likes.
     """
-    return _function(flatbuffer.interpreter()(model_path=path, num_threads=threads or None))
+    return _function(Interpreter(model_path=path, num_threads=threads or None))
 
 
 def _function(interpreter: Any) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
@@ -150,7 +151,7 @@ def _agree(sparse: bytes, dense: bytes, examples: list[np.ndarray]) -> bool:
     """
     import tensorflow as tf
 
-    for kind in {tf.lite.Interpreter, flatbuffer.interpreter()}:
+    for kind in (tf.lite.Interpreter, Interpreter):
         try:
             mine, others = (_function(kind(model_content=one))(examples) for one in (sparse, dense))
         except (RuntimeError, ValueError):
