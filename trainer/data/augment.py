@@ -108,7 +108,7 @@ class Augmentation:
 
 
 def of(dataset: Dataset, names: Sequence[str], seed: int) -> Augmentation | None:
-    """What changes a data set's training images at random; None: nothing does.
+    """The augmentation of a data set's training images; None if no change was asked for.
 
     Args:
       dataset: the data set.

@@ -78,7 +78,7 @@ def images(tmp_path):
     return tmp_path / "images.npz"
 
 
-def test_training_images_change_as_on_the_command_line(images, tmp_path):
+def test_training_images_change_at_random_and_by_the_seed_alike(images, tmp_path):
     def weights(number, **more):
         data = load_data(images, **more)
         made = trainer(data, run_dir=tmp_path / str(number))
