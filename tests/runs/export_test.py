@@ -123,7 +123,7 @@ BAD = {
     "no run": (["."], "is no run directory"),
     "no argument": ([], "the following arguments are required: RUN"),
     "unknown flag": (["run", "--fromats=keras"], "unrecognized arguments: --fromats=keras"),
-    "unknown format": (["run", "--formats=pdf"], "--formats=pdf is unknown"),
+    "unknown format": (["run", "--formats=pdf"], "--formats=pdf is not known"),
     "unknown weights": (["run", "--weights=first"], "invalid choice: 'first'"),
 }
 

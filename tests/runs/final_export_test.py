@@ -116,7 +116,7 @@ def test_an_export_that_does_not_hold_ends_with_1_and_leaves_the_run(run, at, sa
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--export=pdf"], "--export=pdf is unknown"),
+        (["--export=pdf"], "--export=pdf is not known"),
         (["--export=keras,"], "--export"),
         (["--export_with=compact"], "add --export=keras"),
         (["--export=keras", "--export_with=fast"], "--export_with=fast is not known"),

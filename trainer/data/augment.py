@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..packages import models
+from ..settings.checks import check_choice
 from .parts import Dataset
 from .source import part
 
@@ -69,8 +70,7 @@ class Augmentation:
             )
         kinds = [name.partition(":")[0] for name in names]
         for kind in kinds:
-            if kind not in _LAYERS:
-                raise ValueError(f"{flag}: `{kind}` is unknown; choose from {', '.join(NAMES)}.")
+            check_choice(f"{flag}: `{kind}`", kind, NAMES)
             if kinds.count(kind) > 1:
                 raise ValueError(f"{flag} has `{kind}` twice; give it once.")
         self._layers = [_layer(flag, name) for name in names]

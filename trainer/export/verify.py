@@ -71,17 +71,15 @@ def predictions(model: keras.Model, examples: list[np.ndarray]) -> list[np.ndarr
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises ValueError for a format that is unknown, named twice, or whose packages are not installed."""
+    """Raises ValueError for a format that is named twice or whose packages are not installed."""
     for name in names:
-        if name not in FORMATS:
-            raise ValueError(f"--formats={name} is unknown; there are {', '.join(FORMATS)}.")
         if names.count(name) > 1:
             raise ValueError(f"--formats names {name} twice; name it once.")
         missing = [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
         if missing:
             raise ValueError(
                 f"--formats={name} needs {', '.join(missing)}, which the extra `{name}` brings: "
-                f"pip install 'constrained-training[{name}]'."
+                f"pip install 'constrained-training[{name}]', or '.[{name}]' in a checkout."
             )
 
 

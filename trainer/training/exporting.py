@@ -21,6 +21,7 @@ from ..reporting import tensorboard
 from ..reporting.console import print_line
 from ..reporting.text_table import table
 from ..runtime import errors
+from ..settings.checks import check_choice
 from ..storage import files
 from . import export_subject
 from .run import Run
@@ -63,9 +64,11 @@ class Wishes:
             object.__setattr__(self, "formats", tuple(self.formats.split(",")))
         if not self.formats:
             raise ValueError(f"--formats is empty; name some of {', '.join(FORMATS)}.")
+        for name in self.formats:
+            check_choice(f"--formats={name}", name, FORMATS)
         verify.check_names(self.formats)
-        if self.target is not None and self.target not in TARGETS:
-            raise ValueError(f"--target={self.target} is unknown; there is {', '.join(TARGETS)}.")
+        if self.target is not None:
+            check_choice(f"--target={self.target}", self.target, TARGETS)
 
     def paths(self, output: pathlib.Path) -> dict[str, pathlib.Path]:
         """Where each format goes; raises ValueError where something lies there."""

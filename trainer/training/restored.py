@@ -7,6 +7,7 @@ import os
 import pathlib
 
 from ..settings import flags
+from ..settings.checks import check_choice
 from ..storage import checkpoints, files, run_directory
 from . import experiment
 from .run import Run
@@ -36,8 +37,7 @@ def restored(directory: str | os.PathLike[str], weights: str | None = None) -> t
     """
     path = pathlib.Path(directory)
     weights = _of_model_file(path) if weights is None else weights
-    if weights not in WEIGHTS:
-        raise ValueError(f"--weights={weights} is unknown; there are {', '.join(WEIGHTS)}.")
+    check_choice(f"--weights={weights}", weights, WEIGHTS)
     if not (path / run_directory.RUN).is_file():
         what = "is no run directory: it holds no run.json" if path.is_dir() else "does not exist"
         raise ValueError(f"{path} {what}; give the folder of a run, as --run_dir named it.")

@@ -124,7 +124,11 @@ def test_values_that_a_change_would_cut_off_are_refused():
 @pytest.mark.parametrize(
     ("names", "shape", "words"),
     [
-        (["flip", "blur"], SHAPE, "--augment=flip,blur: `blur` is unknown; choose from brightness, contrast, crop, fl"),
+        (
+            ["flip", "blur"],
+            SHAPE,
+            "--augment=flip,blur: `blur` is not known; choose from brightness, contrast, crop, fl",
+        ),
         (["flip", "flip"], SHAPE, "has `flip` twice"),
         (["flip:0.1"], SHAPE, "`flip` has no strength; write `flip`"),
         (["zoom:2"], SHAPE, "`zoom:2` has the strength `2`; expected a number between 0 and 1"),

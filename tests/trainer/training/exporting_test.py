@@ -95,10 +95,10 @@ def test_a_trainer_that_has_not_trained_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("wishes", "match"),
     [
-        ({"formats": ""}, "--formats= is unknown"),
+        ({"formats": ""}, "--formats= is not known"),
         ({"formats": "keras,keras"}, "names keras twice"),
-        ({"formats": "pdf"}, "--formats=pdf is unknown"),
-        ({"target": "gpu"}, "--target=gpu is unknown"),
+        ({"formats": "pdf"}, "--formats=pdf is not known"),
+        ({"target": "gpu"}, "--target=gpu is not known"),
     ],
 )
 def test_wishes_are_checked(wishes, match):

@@ -32,7 +32,7 @@ def test_the_flags_are_those_of_the_program_of_exports():
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--export=pdf", "--export=pdf is unknown; there are keras"),
+        ("--export=pdf", "--export=pdf is not known; choose from keras"),
         ("--export=keras,keras", "--export names keras twice"),
     ],
 )

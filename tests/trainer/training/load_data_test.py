@@ -98,7 +98,7 @@ def test_training_images_change_at_random_and_by_the_seed_alike(images, tmp_path
 
 @pytest.mark.parametrize(
     ("augment", "said"),
-    [("mirror", r"^augment=mirror: `mirror` is unknown"), (["flip", "flip"], "^augment=flip,flip has `flip` twice")],
+    [("mirror", r"^augment=mirror: `mirror` is not known"), (["flip", "flip"], "^augment=flip,flip has `flip` twice")],
 )
 def test_an_unknown_change_of_images_is_refused(images, augment, said):
     with pytest.raises(ValueError, match=said):

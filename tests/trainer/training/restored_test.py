@@ -54,7 +54,7 @@ def test_a_run_under_way(tmp_path):
 
 
 def test_weights_that_there_are_not(tmp_path):
-    refused(run_directory(tmp_path), "--weights=first is unknown; there are best, last", weights="first")
+    refused(run_directory(tmp_path), "--weights=first is not known; choose from best, last", weights="first")
 
 
 def test_without_a_word_the_weights_are_those_of_the_model_file(server, tmp_path):
