@@ -26,7 +26,8 @@ def oracle(x, max_value):
         candidate = (np.sum(excess[:count]) - max_value) / count
         if excess[count - 1] > candidate:
             threshold = candidate
-    shrunk = np.maximum(lengths - descending[0] - threshold, 0.0)
+    # A sum that is above the bound by its rounding alone gives a threshold below zero, which would lengthen units.
+    shrunk = np.clip(lengths - descending[0] - threshold, 0.0, lengths)
     return x * np.divide(shrunk, lengths, out=np.zeros_like(lengths), where=shrunk > 0)
 
 
@@ -64,6 +65,16 @@ def test_the_nearest_point_has_a_certificate(share):
         assert matrix_oracles.optimality_gap(w, p, dual, bound) <= 1e-12
         expected = oracles.project("l21ball", w, max_value=bound)
         np.testing.assert_allclose(p, expected, rtol=0, atol=1e-14 * np.max(np.abs(expected)))
+
+
+def test_a_sum_that_is_above_the_bound_by_its_rounding():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        w = rng.standard_normal((6, 6))
+        w[:, 1:] *= rng.random(5) < 0.5
+        bound = float(np.nextafter(norm(w), 0.0))
+        expected = oracles.project("l21ball", w, max_value=bound)
+        np.testing.assert_allclose(L21Ball(bound)(w), expected, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("seed", range(3))
