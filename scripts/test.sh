@@ -16,10 +16,11 @@ if [[ "$*" != "-m slow" ]]; then
   run_tests "${by_files[@]}" "$@"
   exit
 fi
-# XLA maps some hundred pieces of memory for a compiled set and keeps them; Linux ends a process that has more than
-# 65 530. So the slow suite runs in three parts, and each begins with new processes.
+# XLA maps some hundred pieces of memory for each compiled set and keeps them; Linux allows a process 65 530, and one
+# that ran the whole slow suite crashed. So it runs in three parts, and each begins with new processes.
 laws=(tests/constraints/{laws_test.py,sets,penalties})
 failed=0
+trap "exit 130" INT
 run_tests "$@" "${laws[@]}" || failed=$?
 run_tests "$@" tests/constraints "${laws[@]/#/--ignore=}" || failed=$?
 run_tests "$@" "${by_files[@]}" tests --ignore=tests/constraints || failed=$?

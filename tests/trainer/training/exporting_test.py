@@ -98,6 +98,7 @@ def test_a_trainer_that_has_not_trained_says_so(tmp_path):
         ({"formats": ""}, "--formats= is not known"),
         ({"formats": "keras,keras"}, "names keras twice"),
         ({"formats": "pdf"}, "--formats=pdf is not known"),
+        ({"formats": "kears"}, "did you mean keras?"),
         ({"target": "gpu"}, "--target=gpu is not known"),
     ],
 )
